@@ -1,0 +1,1 @@
+"""SAR physics and statistics: arrays in, numbers or arrays out."""

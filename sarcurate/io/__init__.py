@@ -1,0 +1,1 @@
+"""Files to typed records and back; no torch, no params."""

@@ -1,0 +1,300 @@
+"""ChipSet: a folder of chips with one manifest row per chip, and the guard that keeps test chips apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from sarcurate.core.display import to_uint8_db
+from sarcurate.core.radiometry import Radiometry, to_intensity
+from sarcurate.errors import DataError, LeakageError
+from sarcurate.io import lineage, raster
+from sarcurate.io.safe import resolve_inside
+
+FORMAT = 1
+MANIFEST = "metadata.parquet"
+HEADER = "chipset.json"
+
+SCHEMA = pa.schema(
+    [
+        ("chip_id", pa.string()),
+        ("file_name", pa.string()),
+        ("preview_file_name", pa.string()),
+        ("origin", pa.string()),
+        ("label", pa.string()),
+        ("split", pa.string()),
+        ("fold", pa.int32()),
+        ("group_id", pa.string()),
+        ("sensor", pa.string()),
+        ("band", pa.string()),
+        ("mode", pa.string()),
+        ("polarisation", pa.string()),
+        ("radiometry", pa.string()),
+        ("range_spacing_m", pa.float64()),
+        ("azimuth_spacing_m", pa.float64()),
+        ("incidence_deg", pa.float64()),
+        ("azimuth_deg", pa.float64()),
+        ("looks_nominal", pa.float64()),
+        ("acquired_utc", pa.string()),
+        ("scene_id", pa.string()),
+        ("first_row_px", pa.int64()),
+        ("first_col_px", pa.int64()),
+        ("nodata_fraction", pa.float64()),
+        ("parents", pa.list_(pa.string())),
+        ("style_ids", pa.list_(pa.string())),
+        ("adapter_sha256", pa.string()),
+        ("prompt", pa.string()),
+        ("seed", pa.int64()),
+        ("recipe_sha256", pa.string()),
+        ("pixels_sha256", pa.string()),
+        ("source_path", pa.string()),
+        ("licence", pa.string()),
+        ("truth_enl", pa.float64()),
+        ("truth_range_resolution_m", pa.float64()),
+        ("truth_azimuth_resolution_m", pa.float64()),
+    ]
+)
+REQUIRED = ("chip_id", "file_name", "origin", "label", "split", "group_id", "sensor", "radiometry", "pixels_sha256")
+ORIGINS = ("real", "simulated", "generated", "migrated", "translated")
+WHERE_KEPT = ("file_name", "preview_file_name")  # where a chip lies is not what it is
+
+
+@dataclass(frozen=True)
+class Header:
+    """What holds for a whole ChipSet; ``split`` is ``all`` before the split, then ``train`` or ``test``."""
+
+    sensor: str
+    radiometry: Radiometry
+    split: str
+    display_db: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ChipSet:
+    """An opened ChipSet: its header, its manifest (one row per chip, sorted by chip_id), its revision."""
+
+    root: Path
+    header: Header
+    manifest: pd.DataFrame
+    revision: str
+
+    def pixels(self, chip_id: str) -> NDArray[np.generic]:
+        """Pixels (rows, cols) of one chip as stored: float32 or uint16.
+
+        Raises:
+            DataError: when the chip is unknown, its file is missing or its pixels changed.
+        """
+        row = self._row(chip_id)
+        array = raster.read_tiff(resolve_inside(self.root, str(row["file_name"])))
+        if lineage.pixels_sha256(array) != row["pixels_sha256"]:
+            raise DataError(
+                f"{self.root}: the pixels of chip {chip_id} ({row['file_name']}) are not those of the manifest",
+                fix="restore the set with `dvc checkout --force`, or rebuild it with `dvc repro`",
+            )
+        return array
+
+    def intensity(self, chip_id: str) -> NDArray[np.float32]:
+        """Linear intensity (rows, cols) of one chip; relative where the radiometry is."""
+        return to_intensity(self.pixels(chip_id), self.header.radiometry)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Manifest rows as plain dictionaries, in order of chip_id."""
+        for record in self.manifest.to_dict("records"):
+            yield {str(key): lineage.plain(value) for key, value in record.items()}
+
+    def _row(self, chip_id: str) -> Mapping[str, Any]:
+        found = self.manifest.index[self.manifest["chip_id"] == chip_id]
+        if len(found) == 0:
+            raise DataError(f"{self.root} holds no chip {chip_id}", fix="take ids from its metadata.parquet")
+        return cast("Mapping[str, Any]", self.manifest.loc[found[0]])
+
+
+def open_chipset(root: Path, splits: Collection[str]) -> ChipSet:
+    """Open a ChipSet, naming the splits the caller may see; this is the guard against test leakage.
+
+    Args:
+        root: the ChipSet's folder.
+        splits: any of ``all``, ``train``, ``test``; only validate, evaluate and package may name ``test``.
+
+    Raises:
+        LeakageError: when the set, or a chip in it, belongs to another split.
+        DataError: when the folder is no ChipSet, or its manifest is broken or does not fit its revision.
+    """
+    header, revision = _read_header(root)
+    manifest = _read_manifest(root)
+    found = {header.split, *manifest["split"]}
+    if not found <= set(splits):
+        raise LeakageError(
+            f"{root} holds chips of split {sorted(found - set(splits))}, but only {sorted(splits)} may be read here",
+            fix="give a ChipSet of the allowed split; test chips are for validate, evaluate and package alone",
+        )
+    _check_manifest(root, header, manifest)
+    if revision != manifest_revision(manifest):
+        raise DataError(
+            f"{root}: the manifest does not fit its revision id {revision[:16]}",
+            fix="restore the set with `dvc checkout --force`, or rebuild it with `dvc repro`",
+        )
+    return ChipSet(root, header, manifest, revision)
+
+
+def manifest_revision(manifest: pd.DataFrame) -> str:
+    """Merkle root over the manifest's rows, independent of their order and of where files lie."""
+    rows = manifest.drop(columns=list(WHERE_KEPT)).to_dict("records")
+    return lineage.merkle_root(
+        lineage.canonical_json({str(key): lineage.plain(value) for key, value in row.items()}) for row in rows
+    )
+
+
+def _read_header(root: Path) -> tuple[Header, str]:
+    path = root / HEADER
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        header = Header(
+            sensor=data["sensor"],
+            radiometry=Radiometry(data["radiometry"]),
+            split=data["split"],
+            display_db=(float(data["display_db"][0]), float(data["display_db"][1])),
+        )
+        if data["format"] != FORMAT:
+            raise ValueError(f"format {data['format']}, expected {FORMAT}")
+        return header, str(data["revision"])
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise DataError(
+            f"{root} is not a ChipSet: {path.name}: {error}", fix="point to a ChipSet folder (see docs/chipset-format.md)"
+        ) from error
+
+
+def _read_manifest(root: Path) -> pd.DataFrame:
+    path = root / MANIFEST
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"cannot read {path}: {error}", fix="rebuild the set with `dvc repro`") from error
+    if table.schema.names != SCHEMA.names:
+        odd = sorted(set(table.schema.names) ^ set(SCHEMA.names))
+        raise DataError(
+            f"{path}: columns differ from the ChipSet format: {odd or 'order'}",
+            fix="rebuild the set with this version of sarcurate",
+        )
+    return table.cast(SCHEMA).to_pandas(types_mapper=_pandas_types)
+
+
+def _pandas_types(kind: pa.DataType) -> Any:
+    return {pa.int64(): pd.Int64Dtype(), pa.int32(): pd.Int32Dtype()}.get(kind)
+
+
+def _check_manifest(root: Path, header: Header, manifest: pd.DataFrame) -> None:
+    for column in REQUIRED:
+        if manifest[column].isna().any():
+            raise DataError(f"{root}: column {column} has empty cells", fix="every chip needs it; rebuild the set")
+    twice = manifest["chip_id"][manifest["chip_id"].duplicated()]
+    if len(twice):
+        raise DataError(f"{root}: chip_id {twice.iloc[0]} stands twice", fix="remove the duplicate and rebuild")
+    for column, expected in (("radiometry", {header.radiometry.value}), ("sensor", {header.sensor})):
+        found = set(manifest[column])
+        if not found <= expected:
+            raise DataError(
+                f"{root}: mixed {column}: found {sorted(found)}, expected only {sorted(expected)}",
+                fix="make one ChipSet per sensor and radiometry",
+            )
+    unknown = set(manifest["origin"]) - set(ORIGINS)
+    if unknown:
+        raise DataError(f"{root}: unknown origin {sorted(unknown)}", fix=f"use one of {', '.join(ORIGINS)}")
+
+
+class ChipSetWriter:
+    """Writes a ChipSet into an empty or missing folder; it becomes one only when the block ends well.
+
+    The header is written last, so that a killed writer leaves no valid set behind.
+    """
+
+    def __init__(self, root: Path, header: Header) -> None:
+        self._root = root
+        self._header = header
+        self._rows: dict[str, dict[str, Any]] = {}
+
+    def __enter__(self) -> ChipSetWriter:
+        if self._root.exists() and any(self._root.iterdir()):
+            raise DataError(f"{self._root} is not empty", fix="remove it, or let `dvc repro` do so")
+        self._root.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def add(self, row: Mapping[str, Any], pixels: NDArray[np.generic]) -> None:
+        """Write one chip and remember its row; path columns, radiometry, sensor and hashes are filled in.
+
+        Raises:
+            DataError: for an id given twice, an unknown column or pixels that no ChipSet can hold.
+        """
+        chip_id = str(row["chip_id"])
+        if chip_id in self._rows:
+            raise DataError(
+                f"chip {chip_id} ({row.get('source_path')}) was added twice to {self._root}",
+                fix="the same pixels at the same path are one chip; remove the repeated row",
+            )
+        unknown = set(row) - set(SCHEMA.names)
+        if unknown:
+            raise DataError(f"chip {chip_id} has unknown columns {sorted(unknown)}", fix="see docs/chipset-format.md")
+        stem = f"{chip_id[:2]}/{chip_id}"
+        chip_file, preview_file = f"chips/{stem}.tif", f"previews/{stem}.png"
+        array = raster.storable(pixels, chip_id)
+        low_db, high_db = self._header.display_db
+        for name in (chip_file, preview_file):
+            (self._root / name).parent.mkdir(parents=True, exist_ok=True)
+        raster.write_tiff(self._root / chip_file, array)
+        intensity = to_intensity(array, self._header.radiometry)
+        raster.write_preview(self._root / preview_file, to_uint8_db(intensity, low_db, high_db))
+        self._remember(row, chip_id, chip_file, preview_file, lineage.pixels_sha256(array))
+
+    def copy(self, chips: ChipSet, row: Mapping[str, Any]) -> None:
+        """Take one chip over from another ChipSet, byte for byte, with ``row`` as its new row."""
+        chip_id = str(row["chip_id"])
+        for name in (row["file_name"], row["preview_file_name"]):
+            source = resolve_inside(chips.root, str(name))
+            (self._root / str(name)).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, self._root / str(name))
+        self._remember(row, chip_id, str(row["file_name"]), str(row["preview_file_name"]), str(row["pixels_sha256"]))
+
+    def _remember(self, row: Mapping[str, Any], chip_id: str, chip: str, preview: str, pixels: str) -> None:
+        self._rows[chip_id] = {
+            **row,
+            "file_name": chip,
+            "preview_file_name": preview,
+            "split": self._header.split,
+            "sensor": self._header.sensor,
+            "radiometry": self._header.radiometry.value,
+            "pixels_sha256": pixels,
+            "parents": list(row.get("parents") or []),
+            "style_ids": list(row.get("style_ids") or []),
+        }
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            return
+        if not self._rows:
+            raise DataError(f"no chip was written to {self._root}", fix="check the inputs: a ChipSet is never empty")
+        rows = [self._rows[chip_id] for chip_id in sorted(self._rows)]
+        table = pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
+        pq.write_table(table, self._root / MANIFEST, compression="zstd")
+        manifest = _read_manifest(self._root)
+        _check_manifest(self._root, self._header, manifest)
+        header = {
+            "format": FORMAT,
+            **asdict(self._header),
+            "n_chips": len(rows),
+            "revision": manifest_revision(manifest),
+        }
+        (self._root / HEADER).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
+

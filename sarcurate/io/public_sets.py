@@ -1,0 +1,298 @@
+"""Public sets: what each one is, reading a verified local mirror of it, and filling that mirror."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import re
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import BinaryIO, ClassVar, Literal
+
+import pandas as pd
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sarcurate.core.radiometry import Radiometry
+from sarcurate.errors import DataError
+from sarcurate.io.safe import atomic_write, read_bounded, resolve_inside, sha256_file
+from sarcurate.io.sources import check_labels, did_you_mean
+
+_STRICT = ConfigDict(extra="forbid", strict=True)
+_MAX_TEXT_BYTES = 64 << 20
+_MAX_FILE_BYTES = 1 << 30
+_TIMEOUT_S = 60.0
+# manifest column -> ours; a set's manifest has some of them
+_COLUMNS = {"scene": "scene_id", "polarisation": "polarisation", "row": "first_row_px", "col": "first_col_px"}
+
+Opener = Callable[..., AbstractContextManager[BinaryIO]]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class ColumnGroups:
+    """Chips with the same value in ``column`` of the set's manifest belong together."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    column: str
+
+
+@dataclass(frozen=True)
+class NumberBlocks:
+    """Chips whose number in the file name (group 1 of ``pattern``) falls in one block of ``size`` do."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    pattern: str
+    size: int
+
+
+@dataclass(frozen=True)
+class NoGroups:
+    """Nothing says which chips belong together: each is its own group, and ``warning`` says the danger."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    warning: str
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One sensor's part of a set; ``sensor`` names a sensor profile.
+
+    ``polarisation`` is for manifests without that column; None where it is not known.
+    ``obtainable`` is False where the original repository does not hold the chips.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    sensor: str
+    band: str
+    polarisation: str | None
+    classes: tuple[str, ...]
+    obtainable: bool
+
+
+@dataclass(frozen=True)
+class SetDescriptor:
+    """What there is to know about a public set before reading it.
+
+    ``base_url`` is a place that serves the mirror's layout, None where no public one is known; then
+    ``fetch_note`` says what to do. ``traps`` are sentences a user must know.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    name: str
+    title: str
+    citation: str
+    licence: str
+    terms: str
+    source_url: str
+    manifest: str
+    sums: str
+    sums_sha256: str
+    base_url: str | None
+    fetch_note: str
+    domains: dict[str, Domain]
+    pixels: Literal["iq", "amplitude_uint8"]
+    radiometry: Radiometry
+    groups: ColumnGroups | NumberBlocks | NoGroups
+    traps: tuple[str, ...]
+
+
+def set_names() -> list[str]:
+    """Names of the sets that come with the package."""
+    return sorted(entry.name.removesuffix(".yaml") for entry in _assets().iterdir() if entry.is_file())
+
+
+def load_set(name: str) -> SetDescriptor:
+    """The descriptor of a set by name; DataError with the nearest spelling where there is none."""
+    if name not in set_names():
+        fix = f"{did_you_mean(name, set_names())}choose one of {', '.join(set_names())}"
+        raise DataError(f"public set {name!r} is unknown", fix=fix)
+    with resources.as_file(_assets() / f"{name}.yaml") as path:
+        return read_descriptor(path)
+
+
+def read_descriptor(path: Path) -> SetDescriptor:
+    """A descriptor from its YAML file; DataError naming the field for anything missing, unknown or odd."""
+    try:
+        raw = YAML(typ="safe", pure=True).load(read_bounded(path, _MAX_TEXT_BYTES).decode())
+        # through JSON: only there does pydantic's strict mode take a list for a tuple
+        found = TypeAdapter(SetDescriptor).validate_json(json.dumps(raw))
+    except (YAMLError, UnicodeDecodeError, TypeError, ValidationError) as error:
+        raise DataError(
+            f"{path}: not a set descriptor: {error}", fix="compare with a set of the package"
+        ) from error
+    if found.name != path.stem or not re.fullmatch("[0-9a-f]{64}", found.sums_sha256):
+        fix = "name the file after the set, and give sums_sha256 as 64 hexadecimal digits"
+        raise DataError(f"{path}: found name {found.name!r} and sums_sha256 {found.sums_sha256!r}", fix=fix)
+    return found
+
+
+def read_set(descriptor: SetDescriptor, mirror: Path, domain: str, classes: Sequence[str]) -> pd.DataFrame:
+    """One row per chip of ``domain`` with a label in ``classes``, every file's SHA-256 verified.
+
+    Returns:
+        Columns path (below ``mirror/<set>``), label, group_id, scene_id, sensor (profile name), band,
+        polarisation, first_row_px, first_col_px, licence; sorted by path; missing where not known.
+
+    Raises:
+        DataError: no mirror, another domain or class, a file missing, changed or in no sums file.
+    """
+    root = mirror / descriptor.name
+    if domain not in descriptor.domains:
+        fix = f"{did_you_mean(domain, list(descriptor.domains))}choose one of {list(descriptor.domains)}"
+        raise DataError(f"set {descriptor.name} has no domain {domain!r}", fix=fix)
+    sums = _read_sums(descriptor, root)
+    _verify(root, descriptor.manifest, sums)
+    table = pd.read_csv(root / descriptor.manifest, dtype="str", keep_default_na=False, na_values=[""])
+    wanted = {"path", "domain", "class"} | {getattr(descriptor.groups, "column", "path")}
+    if not wanted <= set(table.columns):
+        fix = "correct the manifest or the descriptor's groups"
+        raise DataError(
+            f"{root / descriptor.manifest} lacks columns {sorted(wanted - set(table.columns))}", fix=fix
+        )
+    table = table[(table["domain"] == domain) & table["class"].isin(classes)]
+    table = table.sort_values("path", ignore_index=True)
+    check_labels(table["class"].tolist(), classes, f"set {descriptor.name}, domain {domain}")
+    for path in table["path"]:
+        _verify(root, path, sums)
+    return _rows(descriptor, domain, table)
+
+
+def fetch(
+    descriptor: SetDescriptor,
+    mirror: Path,
+    *,
+    base_url: str | None = None,
+    opener: Opener = urllib.request.urlopen,
+    progress: Progress | None = None,
+) -> int:
+    """Fill ``mirror/<set>`` from a server that lays out the set as a mirror does; returns files downloaded.
+
+    Each file appears only when complete and verified, so that an interrupted fetch goes on where it was.
+
+    Args:
+        descriptor: the set.
+        mirror: folder of all sets; made where missing.
+        base_url: http(s) address of the set's folder; the descriptor's own where None.
+        opener: called as ``opener(url, timeout=seconds)``.
+        progress: told (files done, files in all, path) after each file.
+
+    Raises:
+        DataError: no address known, a file that the server lacks, a broken transfer, a wrong SHA-256.
+    """
+    address = base_url if base_url is not None else descriptor.base_url
+    if address is None:
+        fix = f"`sarcurate fetch {descriptor.name} --from URL` (a server of the mirror folder), or copy it"
+        raise DataError(f"set {descriptor.name} has no automatic source: {descriptor.fetch_note}", fix=fix)
+    if not address.startswith(("http://", "https://")):
+        raise DataError(f"cannot fetch from {address!r}", fix="give an http:// or https:// address")
+    root = mirror / descriptor.name
+    root.mkdir(parents=True, exist_ok=True)
+    downloaded = _fetch_file(address, root, descriptor.sums, descriptor.sums_sha256, opener)
+    sums = _read_sums(descriptor, root)
+    for done, (path, expected) in enumerate(sums.items(), start=1):
+        downloaded += _fetch_file(address, root, path, expected, opener)
+        if progress is not None:
+            progress(done, len(sums), path)
+    return downloaded
+
+
+def _assets() -> resources.abc.Traversable:
+    return resources.files("sarcurate") / "assets" / "sets"
+
+
+def _read_sums(descriptor: SetDescriptor, root: Path) -> dict[str, str]:
+    """Path -> SHA-256 of the set's sums file, which itself must be the descriptor's."""
+    name = descriptor.name
+    if not (root / descriptor.sums).is_file():
+        fix = f"set SARCURATE_MIRROR or run `sarcurate fetch {name}`"
+        raise DataError(f"public set {name} is not mirrored: {root / descriptor.sums} is missing", fix=fix)
+    _verify(root, descriptor.sums, {descriptor.sums: descriptor.sums_sha256})
+    sums: dict[str, str] = {}
+    for line in read_bounded(root / descriptor.sums, _MAX_TEXT_BYTES).decode().splitlines():
+        match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
+        if match is None or match[2] in sums:
+            fix = "make the file with sha256sum"
+            raise DataError(f"{root / descriptor.sums}: line {line!r} is odd or repeated", fix=fix)
+        resolve_inside(root, match[2])
+        sums[match[2]] = match[1]
+    return sums
+
+
+def _verify(root: Path, path: str, sums: dict[str, str]) -> None:
+    if path not in sums:
+        raise DataError(f"{root / path} is in no sums file", fix="remove it or fetch the set again")
+    found = sha256_file(resolve_inside(root, path))
+    if found != sums[path]:
+        fix = f"the file was changed or damaged: remove it and run `sarcurate fetch {root.name}`"
+        raise DataError(f"{root / path}: found SHA-256 {found}, expected {sums[path]}", fix=fix)
+
+
+def _rows(descriptor: SetDescriptor, domain: str, table: pd.DataFrame) -> pd.DataFrame:
+    part = descriptor.domains[domain]
+    text = pd.Series([None] * len(table), dtype="str")
+    known = {ours: table[theirs] for theirs, ours in _COLUMNS.items() if theirs in table.columns}
+    return pd.DataFrame(
+        {
+            "path": table["path"],
+            "label": table["class"],
+            "group_id": [_group(descriptor, domain, row) for row in table.to_dict("records")],
+            "scene_id": known.get("scene_id", text),
+            "sensor": part.sensor,
+            "band": part.band,
+            "polarisation": known.get(
+                "polarisation", text.fillna(part.polarisation) if part.polarisation else text
+            ),
+            "first_row_px": pd.to_numeric(known.get("first_row_px", text)).astype("Int64"),
+            "first_col_px": pd.to_numeric(known.get("first_col_px", text)).astype("Int64"),
+            "licence": descriptor.licence,
+        }
+    )
+
+
+def _group(descriptor: SetDescriptor, domain: str, row: dict[Hashable, str]) -> str:
+    match descriptor.groups:
+        case ColumnGroups(column):
+            return f"{domain}/{row[column]}"
+        case NumberBlocks(pattern, size):
+            found = re.fullmatch(pattern, Path(row["path"]).stem)
+            if found is None:
+                fix = "correct the pattern in the set's descriptor"
+                raise DataError(f"{row['path']}: the name does not match {pattern!r}", fix=fix)
+            return f"{domain}/{int(found[1]) // size * size}"
+        case NoGroups():
+            return row["path"]
+
+
+def _fetch_file(address: str, root: Path, path: str, expected: str, opener: Opener) -> int:
+    """Download one file unless it is there already; 1 where it was downloaded."""
+    place = resolve_inside(root, path)
+    if place.is_file() and sha256_file(place) == expected:
+        return 0
+    url = f"{address.rstrip('/')}/{urllib.parse.quote(path)}"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with opener(url, timeout=_TIMEOUT_S) as answer:
+            data = answer.read(_MAX_FILE_BYTES)
+    except urllib.error.HTTPError as error:
+        error.close()
+        fix = "check the address: it must serve the set's mirror folder"
+        raise DataError(f"{url}: the server answered {error.code} {error.reason}", fix=fix) from error
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        fix = "run the fetch again; files that are there already are kept"
+        raise DataError(f"{url}: the transfer broke off: {error!r}", fix=fix) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != expected:
+        fix = "run the fetch again; if it stays, the server holds another version: try another mirror"
+        raise DataError(f"{url}: found SHA-256 {found} ({len(data)} bytes), expected {expected}", fix=fix)
+    with atomic_write(place) as file:
+        file.write(data)
+    return 1

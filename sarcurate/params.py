@@ -1,0 +1,260 @@
+"""params.yaml as frozen typed sections; every field is required, so that DVC sees every change."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from sarcurate.errors import ParamsError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=60)]
+Label = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^/\\\x00-\x1f]+$")]
+
+
+class Section(BaseModel):
+    """One section of params.yaml: unknown keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Code(Section):
+    """Which package the workspace was made for."""
+
+    version: str = Field(description="package version")
+    source_sha256: str = Field(description="hash of the package sources, or 'deps' where dvc.yaml lists them")
+
+
+class Sensor(Section):
+    """One of the two sensors."""
+
+    profile: str = Field(min_length=1, description="packaged sensor profile, or path of a YAML file")
+    display_db: tuple[float, float] = Field(description="dB window of previews and grids; for eyes only")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _window_is_a_pair(cls, data: Any) -> Any:
+        if isinstance(data, dict) and isinstance(data.get("display_db"), list):
+            return {**data, "display_db": tuple(float(value) for value in data["display_db"])}
+        return data
+
+    @model_validator(mode="after")
+    def _window_is_ordered(self) -> Sensor:
+        low, high = self.display_db
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise ValueError("display_db must be [low, high] with low < high, in dB")
+        return self
+
+
+class Dataset(Section):
+    """What the data set is; read by every stage."""
+
+    name: Name = Field(description="name of the data set")
+    evidence: Literal["smoke", "simulated_target", "real"] = Field(
+        description="what a result on it may be called in reports"
+    )
+    classes: Annotated[list[Label], Field(min_length=2)] = Field(description="class names, in index order")
+    footprint_m: Positive | None = Field(description="side of every chip in metres; null where sensors differ")
+    root_seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="every seed derives from it")
+    source: Sensor
+    target: Sensor
+
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> Dataset:
+        if len({name.casefold() for name in self.classes}) < len(self.classes):
+            raise ValueError("classes must be distinct, also without regard to case")
+        return self
+
+
+class SimulatedSource(Section):
+    """Chips rendered by the coherent simulator."""
+
+    kind: Literal["simulated"]
+    chips_per_class: dict[Label, Count]
+    scenes: Annotated[int, Field(ge=2)] = Field(description="passes that the chips are spread over")
+    incidence_deg: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(description="range over passes")
+
+
+class PublicSetSource(Section):
+    """One domain of a public set that `sarcurate fetch` brought."""
+
+    kind: Literal["public_set"]
+    set: Name
+    domain: Name
+    max_per_class: Count | None = Field(description="seeded cut, for trials; null takes all")
+
+
+class FolderSource(Section):
+    """The user's own chips: class folders, or a manifest beside the files."""
+
+    kind: Literal["folder"]
+    path: str = Field(min_length=1, description="class folders, or the folder that the manifest's paths start at")
+    manifest: str | None = Field(description="CSV or parquet with at least path and label; null for class folders")
+    radiometry: Literal["intensity", "amplitude", "beta0", "sigma0", "uint8_relative", "unknown"]
+    licence: str = Field(min_length=1, description="licence of the chips, carried into every manifest")
+
+
+Source = Annotated[SimulatedSource | PublicSetSource | FolderSource, Field(discriminator="kind")]
+
+
+class Acquire(Section):
+    """Where raw chips come from."""
+
+    source: Source
+    target: Source
+
+
+class Ingest(Section):
+    """How raw chips become a ChipSet."""
+
+    size: Literal["exact", "centre_crop", "keep"] = Field(
+        description="chip size against footprint_m: must agree, cut larger ones to it, or leave as they are"
+    )
+
+
+class SideSplit(Section):
+    """Split of one sensor's chips."""
+
+    train_per_class: Count | None = Field(description="train chips drawn per class; null takes all")
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of chips held out, by groups")
+
+
+class Split(Section):
+    """Grouped, stratified split."""
+
+    source: SideSplit
+    target: SideSplit
+    folds: Annotated[int, Field(ge=2, le=20)] = Field(description="grouped folds in the train manifests")
+
+
+class Translate(Section):
+    """Comparison methods that need no network."""
+
+    same_pixels: bool = Field(
+        description="true takes a source pixel as a target pixel; false resamples so that metres stay true"
+    )
+
+
+class ExternalTest(Section):
+    """A further test set, scored by the same classifiers and reported apart."""
+
+    name: Name
+    path: str = Field(min_length=1, description="ChipSet or class folders, in the target's radiometry")
+
+
+class Arm(Section):
+    """One training set to compare."""
+
+    name: Name
+    add: list[Name] = Field(description="sets beside the real chips: source, or a made set's folder name")
+    oversample: bool = Field(description="repeat the real chips to the count of the largest added set")
+    classical: bool = Field(description="gain, speckle and flip augmentation")
+
+
+class Evaluate(Section):
+    """ResNet50, trained alike for every arm, scored on real target test chips."""
+
+    arms: Annotated[list[Arm], Field(min_length=1)] = Field(description="the first is the one others are compared to")
+    seeds: Count = Field(description="training runs per arm")
+    image_px: Annotated[int, Field(ge=32, le=512)]
+    updates: Count = Field(description="optimiser updates, the same for every arm")
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    warmup_fraction: Fraction
+    crop_jitter: Annotated[float, Field(ge=0, le=0.3)] = Field(description="position jitter, share of the image side")
+    real_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="share of real chips in each batch of an arm with added chips; null for none set"
+    )
+    flips: bool = Field(description="azimuth flips in the classical arm; only for sets without a look direction")
+    gain_jitter_db: Annotated[float, Field(ge=0)] = Field(description="classical arm, +- dB")
+    speckle_jitter_looks: Annotated[float, Field(ge=0)] = Field(description="classical arm, looks; 0 for none")
+    initial_weights: str | None = Field(description="safetensors of a one-channel ResNet50; null trains from scratch")
+    precision: Literal["bf16", "fp32"]
+    threads: Count = Field(description="CPU threads; part of the result, since sums depend on it")
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    bootstrap_draws: Annotated[int, Field(ge=200)]
+    external_tests: list[ExternalTest]
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> Evaluate:
+        for what, items in (("arms", self.arms), ("external_tests", self.external_tests)):
+            names = [item.name for item in items]
+            if len(set(names)) < len(names):
+                raise ValueError(f"{what} must have distinct names")
+        if self.arms[0].add or self.arms[0].oversample or self.arms[0].classical:
+            raise ValueError("the first arm is the baseline: real chips only (add: [], no oversample, no classical)")
+        return self
+
+
+class Report(Section):
+    """The HTML report."""
+
+    grid_chips: Annotated[int, Field(ge=1, le=12)] = Field(description="chips per class and set in the grids")
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    code: Code
+    dataset: Dataset
+    acquire: Acquire
+    ingest: Ingest
+    split: Split
+    translate: Translate
+    evaluate: Evaluate
+    report: Report
+
+
+def read_params(path: Path) -> Params:
+    """Read and check a params file.
+
+    Raises:
+        ParamsError: naming the file and each field that is missing, unknown or out of bounds.
+    """
+    return check_params(read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> Any:
+    """Plain data of a YAML 1.2 file, as DVC reads it (1e-4 is a number, on is a word).
+
+    Raises:
+        ParamsError: when the file is missing or is not YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(path)
+    except FileNotFoundError as error:
+        raise ParamsError(
+            f"there is no {path}", fix="run in a workspace, or make one: sarcurate init DIR --params FILE"
+        ) from error
+    except YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}", fix="correct the line named above") from error
+
+
+def check_params(data: Any, path: Path) -> Params:
+    """Params from plain data; ``path`` is named in errors."""
+    try:
+        return Params.model_validate(data)
+    except ValidationError as error:
+        lines = [_describe(item) for item in error.errors()]
+        raise ParamsError(
+            f"{path} has {len(lines)} wrong value(s):\n  " + "\n  ".join(lines),
+            fix="correct these fields; docs/params.md lists every field with its unit and bounds",
+        ) from error
+
+
+def _describe(item: Any) -> str:
+    field = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    if item["type"] == "missing":
+        return f"{field}: missing; every field must be given"
+    if item["type"] == "extra_forbidden":
+        return f"{field}: unknown field"
+    return f"{field}: {item['msg']}; found {str(item['input'])[:80]!r}"

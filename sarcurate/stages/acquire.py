@@ -1,0 +1,132 @@
+"""acquire: chips from the simulator, a fetched public set or the user's folders, laid out for ingest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from sarcurate.core.airframes import airframe_named
+from sarcurate.core.radiometry import Radiometry
+from sarcurate.core.scene_plan import plan_chips, plan_scenes
+from sarcurate.core.simulator import render
+from sarcurate.errors import DataError, ParamsError
+from sarcurate.execution import track
+from sarcurate.io import lineage, public_sets
+from sarcurate.io.raw import RawSet, write_raw
+from sarcurate.io.safe import resolve_inside
+from sarcurate.io.sensors import load_profile
+from sarcurate.io.sources import read_class_folders, read_manifest
+from sarcurate.params import FolderSource, Params, PublicSetSource, SimulatedSource, Source
+
+
+def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> list[str]:
+    """Acquire both sensors (``source``, ``target``); one line each for the terminal."""
+    said = []
+    sides: tuple[tuple[str, Source], ...] = (("source", params.acquire.source), ("target", params.acquire.target))
+    for side, source in sides:
+        out = outputs[side]
+        out.mkdir(parents=True, exist_ok=True)
+        if isinstance(source, SimulatedSource):
+            raw = _simulate(params, side, source, out)
+        elif isinstance(source, PublicSetSource):
+            raw = _copy_public_set(params, source, out, mirror)
+        else:
+            raw = _copy_folder(params, source, out)
+        write_raw(raw)
+        said.append(f"{side}: {len(raw.table)} chips of {raw.table['label'].nunique()} classes ({source.kind})")
+    return said
+
+
+def _simulate(params: Params, side: str, source: SimulatedSource, out: Path) -> RawSet:
+    dataset = params.dataset
+    if dataset.footprint_m is None:
+        raise ParamsError("dataset.footprint_m is null", fix="give the footprint of simulated chips in metres")
+    if set(source.chips_per_class) != set(dataset.classes):
+        raise ParamsError(
+            f"acquire.{side}.chips_per_class names {sorted(source.chips_per_class)}, "
+            f"dataset.classes {sorted(dataset.classes)}",
+            fix="name the same classes in both",
+        )
+    profile = load_profile(dataset.source.profile if side == "source" else dataset.target.profile)
+    low_deg, high_deg = source.incidence_deg
+    scene_seed = lineage.seed_from(dataset.root_seed, "scenes", side)
+    recipes = plan_chips(source.chips_per_class, plan_scenes(source.scenes, (low_deg, high_deg), scene_seed))
+    rows = []
+    for recipe in track(recipes, f"simulating {side}", len(recipes)):
+        digest = lineage.recipe_sha256(
+            {
+                "simulator": lineage.code_sha256("sarcurate.core.simulator", "sarcurate.core.airframes"),
+                "label": recipe.label,
+                "index": recipe.index,
+                "side": side,
+                "profile": repr(profile.sensor_model()),
+                "footprint_m": dataset.footprint_m,
+                "scenes": [source.scenes, low_deg, high_deg],
+                "root_seed": dataset.root_seed,
+            }
+        )
+        seed = lineage.seed_from(digest)
+        chip = render(recipe, airframe_named(recipe.label), profile.sensor_model(), dataset.footprint_m, seed)
+        path = out / recipe.label / f"{recipe.index:05d}.npy"
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, chip.intensity)
+        rows.append(
+            {
+                "path": path.relative_to(out).as_posix(),
+                "label": recipe.label,
+                "group_id": f"{side}-{recipe.scene.scene_id}",
+                "scene_id": f"{side}-{recipe.scene.scene_id}",
+                "incidence_deg": chip.truth["incidence_deg"],
+                "azimuth_deg": chip.truth["azimuth_deg"],
+                "truth_enl": chip.truth["clutter_enl"],
+                "truth_range_resolution_m": chip.truth["range_resolution_m"],
+                "truth_azimuth_resolution_m": chip.truth["azimuth_resolution_m"],
+                "seed": seed,
+                "recipe_sha256": digest,
+                "licence": "Apache-2.0 (simulated by sarcurate)",
+            }
+        )
+    return RawSet(out, pd.DataFrame(rows), Radiometry.SIGMA0, "simulated")
+
+
+def _copy_public_set(params: Params, source: PublicSetSource, out: Path, mirror: Path | None) -> RawSet:
+    described = public_sets.load_set(source.set)
+    if mirror is None:
+        raise DataError(
+            f"the public set {source.set} is not here: SARCURATE_MIRROR is not set",
+            fix=f"run `sarcurate fetch {source.set} --mirror DIR`, then set SARCURATE_MIRROR=DIR",
+        )
+    table = public_sets.read_set(described, mirror, source.domain, params.dataset.classes)
+    if source.max_per_class is not None:
+        table = _cut(table, source.max_per_class, params.dataset.root_seed)
+    _copy_files(table, mirror / described.name, out, source.set)
+    return RawSet(out, table, described.radiometry, "real")
+
+
+def _cut(table: pd.DataFrame, per_class: int, root_seed: int) -> pd.DataFrame:
+    """The first ``per_class`` chips of each class in hash order."""
+    order = table["path"].map(lambda path: lineage.sha256_text(f"{root_seed}{path}"))
+    return table.loc[order.sort_values().index].groupby("label").head(per_class)
+
+
+def _copy_folder(params: Params, source: FolderSource, out: Path) -> RawSet:
+    root = Path(source.path)
+    if source.manifest is None:
+        table = read_class_folders(root, params.dataset.classes)
+    else:
+        table = read_manifest(root, Path(source.manifest), params.dataset.classes)
+    if "licence" not in table:
+        table = table.assign(licence=source.licence)
+    _copy_files(table, root, out, source.path)
+    return RawSet(out, table, Radiometry(source.radiometry), "real")
+
+
+def _copy_files(table: pd.DataFrame, root: Path, out: Path, name: str) -> None:
+    for relative in track(list(table["path"]), f"copying {name}", len(table)):
+        copy = out / relative
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(resolve_inside(root, relative), copy)

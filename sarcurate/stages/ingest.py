@@ -1,0 +1,22 @@
+"""ingest: raw chips of both sensors to ChipSets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sarcurate.io.intake import SizeRule, take_in
+from sarcurate.io.raw import read_raw
+from sarcurate.io.sensors import load_profile
+from sarcurate.params import Params
+
+
+def run(params: Params, raw: dict[str, Path], outputs: dict[str, Path]) -> list[str]:
+    """Ingest both sensors (``source``, ``target``); one line each for the terminal."""
+    said = []
+    for side, sensor in (("source", params.dataset.source), ("target", params.dataset.target)):
+        raw_set = read_raw(raw[side])
+        size = SizeRule(params.ingest.size, params.dataset.footprint_m)
+        count = take_in(raw_set, load_profile(sensor.profile), sensor.display_db, size, outputs[side])
+        relative = " (relative: no declared linear scale)" if raw_set.radiometry.is_relative else ""
+        said.append(f"{side}: {count} chips, radiometry {raw_set.radiometry}{relative}")
+    return said

@@ -1,0 +1,169 @@
+"""report: one self-contained HTML page of what the data set holds and what it was worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sarcurate.core.display import to_uint8_db
+from sarcurate.io import arms_table, figures
+from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, render
+from sarcurate.params import Params
+
+EVIDENCE_NOTES = {
+    "smoke": "A smoke run: it shows that the loop works, and is no evidence for or against any method.",
+    "simulated_target": "The target sensor is simulated: these are no cross-sensor results.",
+    "real": "Both sensors are real.",
+}
+ORDER = {"source": "source, real", "target": "target, real"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the report is made of; ``sets`` holds ``source``, ``target`` and every made set by name."""
+
+    metrics: Path
+    curves: Path
+    sets: Mapping[str, Path]
+
+
+def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
+    """Write ``out/index.html``; one line for the terminal."""
+    metrics = json.loads(inputs.metrics.read_text(encoding="utf-8"))
+    sets = {name: open_chipset(path, splits=("train",)) for name, path in inputs.sets.items()}
+    sections = [
+        _summary(params, metrics),
+        _chips(params, sets),
+        _arms(metrics),
+        _training(pd.read_csv(inputs.curves)),
+        _confusions(params, metrics),
+    ]
+    page = render(
+        f"sarcurate report: {params.dataset.name}",
+        sections,
+        dataset_revision=metrics["dataset_revision"],
+        is_smoke_run=params.dataset.evidence == "smoke",
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").write_text(page, encoding="utf-8")
+    return [f"report: {out / 'index.html'}"]
+
+
+def _summary(params: Params, metrics: Mapping[str, Any]) -> Section:
+    dataset = params.dataset
+    blocks: list[Block] = [
+        Paragraph(EVIDENCE_NOTES[dataset.evidence]),
+        Paragraph(
+            f"Source sensor {dataset.source.profile}, target sensor {dataset.target.profile}, "
+            f"{len(dataset.classes)} classes. Test chips touch nothing but the scores below."
+        ),
+        Figure(
+            figures.arms_intervals(arms_table.accuracy_intervals(metrics["arms"]), next(iter(metrics["arms"]))),
+            "Accuracy on real target test chips; the dashed line is the baseline.",
+            "Accuracy of each arm with its interval",
+        ),
+    ]
+    return Section("What it was worth", blocks)
+
+
+def _chips(params: Params, sets: Mapping[str, ChipSet]) -> Section:
+    classes = params.dataset.classes
+    counts = {ORDER.get(name, name): _counts(chips, classes) for name, chips in sets.items()}
+    blocks: list[Block] = [
+        Figure(
+            figures.class_count_bars(counts, classes), "Train chips per class and set.", "Bars of train chips per class"
+        ),
+        Table(
+            ["set", "chips", "revision", "radiometry", *classes],
+            [_set_row(name, chips, classes) for name, chips in sets.items()],
+            "Train sets. Radiometry uint8_relative and unknown have no declared linear scale.",
+        ),
+    ]
+    for name, chips in sets.items():
+        caption = f"{ORDER.get(name, name)}: {params.report.grid_chips} train chips of each class, dB {_window(chips)}."
+        blocks.append(Figure(_grid(params, chips), caption, f"Chips of {name} by class"))
+    return Section("Chips", blocks)
+
+
+def _counts(chips: ChipSet, classes: list[str]) -> list[int]:
+    return [int((chips.manifest["label"] == name).sum()) for name in classes]
+
+
+def _set_row(name: str, chips: ChipSet, classes: list[str]) -> list[str | int]:
+    head: list[str | int] = [ORDER.get(name, name), len(chips.manifest), chips.revision[:16], chips.header.radiometry.value]
+    return head + _counts(chips, classes)
+
+
+def _window(chips: ChipSet) -> str:
+    low, high = chips.header.display_db
+    return f"{low:g} to {high:g}"
+
+
+def _grid(params: Params, chips: ChipSet) -> bytes:
+    """The first chips of each class by id; a made set is sorted by parent, so that grids line up."""
+    low_db, high_db = chips.header.display_db
+    images, labels = [], []
+    for label in params.dataset.classes:
+        rows = [row for row in chips.rows() if row["label"] == label]
+        rows.sort(key=lambda row: (row["parents"] or [row["chip_id"]])[0])
+        for row in rows[: params.report.grid_chips]:
+            images.append(to_uint8_db(chips.intensity(row["chip_id"]), low_db, high_db))
+            labels.append(label)
+    return figures.chip_grid(images, labels, n_columns=2 * params.report.grid_chips)
+
+
+def _arms(metrics: Mapping[str, Any]) -> Section:
+    figure_columns = arms_table.COLUMNS[1:]
+    blocks: list[Block] = [
+        Table(arms_table.COLUMNS, arms_table.rows(metrics["arms"]), arms_table.caption(metrics), figure_columns),
+        Paragraph(_detectable(metrics["smallest_detectable_difference"])),
+    ]
+    for name, external in metrics.get("external_tests", {}).items():
+        caption = f"External test {name}, content {external['content_sha256'][:16]}; seen by no other stage."
+        blocks.append(Table(arms_table.COLUMNS, arms_table.rows(external["arms"]), caption, figure_columns))
+    return Section("Arms", blocks)
+
+
+def _detectable(numbers: Mapping[str, float | None]) -> str:
+    parts = [
+        f"{100 * value:.1f} points where {100 * float(name.rpartition('_')[2]):.0f} % of the chips are judged differently"
+        for name, value in numbers.items()
+        if value is not None
+    ]
+    return (
+        "Smallest difference between two arms that this number of independent test chips shows with 80 % power: "
+        + "; ".join(parts)
+        + ". Chips of one group are not independent, so less is seen than that."
+    )
+
+
+def _training(curves: pd.DataFrame) -> Section:
+    by_arm = {
+        str(arm): figures.Curve(*_pivot(part)) for arm, part in curves.groupby("arm", sort=False)
+    }
+    picture = figures.training_curves(by_arm, "training loss (cross entropy, nats)")
+    return Section("Training", [Figure(picture, "Mean and range over seeds.", "Training loss of each arm")])
+
+
+def _pivot(part: pd.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    table = part.pivot(index="seed", columns="update", values="loss")
+    return table.columns.to_numpy(), table.to_numpy()
+
+
+def _confusions(params: Params, metrics: Mapping[str, Any]) -> Section:
+    blocks: list[Block] = [
+        Figure(
+            figures.confusion_figure(numbers["confusion_sum_over_seeds"], params.dataset.classes),
+            f"{arm}: rows are the truth, summed over {numbers['n_seeds']} seeds.",
+            f"Confusion matrix of {arm}",
+        )
+        for arm, numbers in metrics["arms"].items()
+    ]
+    return Section("Confusion", blocks)
