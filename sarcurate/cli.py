@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sarcurate import __version__
 from sarcurate.errors import ParamsError, SarcurateError
-from sarcurate.params import Params, read_params
+
+if TYPE_CHECKING:
+    from sarcurate.params import Params
 
 CACHE = Path(".sarcurate/cache")
 
@@ -46,6 +48,7 @@ def mirror_folder() -> Path | None:
 
 
 def _stage_params() -> Params:
+    from sarcurate.params import read_params
     from sarcurate.workspace import check_code
 
     params = read_params(Path("params.yaml"))
@@ -154,7 +157,9 @@ def _setting(text: str) -> tuple[str, Any]:
 
     path, equals, value = text.partition("=")
     if not equals:
-        raise ParamsError(f"--set {text}: expected PATH=VALUE", fix="for example --set split.target.train_per_class=10")
+        raise ParamsError(
+            f"--set {text}: expected PATH=VALUE", fix="for example --set split.target.train_per_class=10"
+        )
     return path, YAML(typ="safe", pure=True).load(value)
 
 
@@ -166,13 +171,13 @@ def init(
         list[str] | None, typer.Option("--set", help="replace one value: PATH=VALUE (repeatable)")
     ] = None,
     refresh: Annotated[
-        bool, typer.Option("--refresh", help="bring an existing workspace up to its edited (or the given) params")
+        bool,
+        typer.Option("--refresh", help="bring an existing workspace up to its edited (or the given) params"),
     ] = False,
 ) -> None:
     """Make a workspace (git, DVC, pipeline, params), or refresh one after editing its params.
 
     Examples:
-
         sarcurate init my --params params/paper.yaml
 
         sarcurate init my --refresh
@@ -188,12 +193,13 @@ def init(
 def fetch(
     name: Annotated[str, typer.Argument(help="public set, for example tsx-s1-slc", show_default=False)],
     mirror: Annotated[Path | None, typer.Option(help="mirror folder; default SARCURATE_MIRROR")] = None,
-    base_url: Annotated[str | None, typer.Option("--from", help="server that lays out the set as a mirror")] = None,
+    base_url: Annotated[
+        str | None, typer.Option("--from", help="server that lays out the set as a mirror")
+    ] = None,
 ) -> None:
     """Download a public set into the mirror folder and check every file's SHA-256. Resumes.
 
     Example:
-
         sarcurate fetch tsx-s1-slc --mirror mirror
     """
     from sarcurate.io import public_sets
@@ -217,6 +223,8 @@ def doctor() -> None:
     findings = examine(Path.cwd(), mirror_folder())
     for finding in findings:
         mark = "ok     " if finding.ok else ("MISSING" if finding.needed else "absent ")
-        typer.echo(f"{mark} {finding.what}: {finding.found}" + ("" if finding.ok else f"\n        {finding.fix}"))
+        typer.echo(
+            f"{mark} {finding.what}: {finding.found}" + ("" if finding.ok else f"\n        {finding.fix}")
+        )
     if any(not finding.ok and finding.needed for finding in findings):
         raise typer.Exit(ParamsError.exit_code)

@@ -55,7 +55,9 @@ def _packages() -> Iterator[Finding]:
         try:
             yield Finding(package, version(package), True, True, "")
         except PackageNotFoundError:
-            yield Finding(package, "not installed", False, True, f"pip install 'sarcurate[{extra}]', or `make env`")
+            yield Finding(
+                package, "not installed", False, True, f"pip install 'sarcurate[{extra}]', or `make env`"
+            )
     try:
         broken = f"{version('torchvision')} is installed but not used"
         fix = "pip uninstall torchvision: a build that does not match torch breaks transformers"
@@ -77,7 +79,13 @@ def _imports(name: str) -> bool:
 def _tools() -> Iterator[Finding]:
     for tool in ("git", "dvc"):
         path = shutil.which(tool)
-        yield Finding(f"command {tool}", path or "not on PATH", path is not None, True, f"install {tool}, or activate .venv")
+        yield Finding(
+            f"command {tool}",
+            path or "not on PATH",
+            path is not None,
+            True,
+            f"install {tool}, or activate .venv",
+        )
 
 
 def _disk(folder: Path) -> Finding:
@@ -87,7 +95,9 @@ def _disk(folder: Path) -> Finding:
 
 
 def _writable(folder: Path) -> Finding:
-    return Finding("permissions", f"{folder} writable", os.access(folder, os.W_OK), True, "run in a folder that you own")
+    return Finding(
+        "permissions", f"{folder} writable", os.access(folder, os.W_OK), True, "run in a folder that you own"
+    )
 
 
 def _workspace(folder: Path) -> Finding:
@@ -109,4 +119,6 @@ def _mirror(mirror: Path | None) -> Iterator[Finding]:
         return
     for name in public_sets.set_names():
         here = (mirror / name).is_dir()
-        yield Finding(f"public set {name}", "present" if here else "absent", here, False, f"sarcurate fetch {name}")
+        yield Finding(
+            f"public set {name}", "present" if here else "absent", here, False, f"sarcurate fetch {name}"
+        )

@@ -61,7 +61,9 @@ class Dataset(Section):
         description="what a result on it may be called in reports"
     )
     classes: Annotated[list[Label], Field(min_length=2)] = Field(description="class names, in index order")
-    footprint_m: Positive | None = Field(description="side of every chip in metres; null where sensors differ")
+    footprint_m: Positive | None = Field(
+        description="side of every chip in metres; null where sensors differ"
+    )
     root_seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(description="every seed derives from it")
     source: Sensor
     target: Sensor
@@ -79,7 +81,9 @@ class SimulatedSource(Section):
     kind: Literal["simulated"]
     chips_per_class: dict[Label, Count]
     scenes: Annotated[int, Field(ge=2)] = Field(description="passes that the chips are spread over")
-    incidence_deg: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(description="range over passes")
+    incidence_deg: Annotated[list[float], Field(min_length=2, max_length=2)] = Field(
+        description="range over passes"
+    )
 
 
 class PublicSetSource(Section):
@@ -95,8 +99,12 @@ class FolderSource(Section):
     """The user's own chips: class folders, or a manifest beside the files."""
 
     kind: Literal["folder"]
-    path: str = Field(min_length=1, description="class folders, or the folder that the manifest's paths start at")
-    manifest: str | None = Field(description="CSV or parquet with at least path and label; null for class folders")
+    path: str = Field(
+        min_length=1, description="class folders, or the folder that the manifest's paths start at"
+    )
+    manifest: str | None = Field(
+        description="CSV or parquet with at least path and label; null for class folders"
+    )
     radiometry: Literal["intensity", "amplitude", "beta0", "sigma0", "uint8_relative", "unknown"]
     licence: str = Field(min_length=1, description="licence of the chips, carried into every manifest")
 
@@ -123,7 +131,9 @@ class SideSplit(Section):
     """Split of one sensor's chips."""
 
     train_per_class: Count | None = Field(description="train chips drawn per class; null takes all")
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(description="share of chips held out, by groups")
+    test_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="share of chips held out, by groups"
+    )
 
 
 class Split(Section):
@@ -161,7 +171,9 @@ class Arm(Section):
 class Evaluate(Section):
     """ResNet50, trained alike for every arm, scored on real target test chips."""
 
-    arms: Annotated[list[Arm], Field(min_length=1)] = Field(description="the first is the one others are compared to")
+    arms: Annotated[list[Arm], Field(min_length=1)] = Field(
+        description="the first is the one others are compared to"
+    )
     seeds: Count = Field(description="training runs per arm")
     image_px: Annotated[int, Field(ge=32, le=512)]
     updates: Count = Field(description="optimiser updates, the same for every arm")
@@ -170,14 +182,22 @@ class Evaluate(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     warmup_fraction: Fraction
-    crop_jitter: Annotated[float, Field(ge=0, le=0.3)] = Field(description="position jitter, share of the image side")
+    crop_jitter: Annotated[float, Field(ge=0, le=0.3)] = Field(
+        description="position jitter, share of the image side"
+    )
     real_fraction: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="share of real chips in each batch of an arm with added chips; null for none set"
     )
-    flips: bool = Field(description="azimuth flips in the classical arm; only for sets without a look direction")
+    flips: bool = Field(
+        description="azimuth flips in the classical arm; only for sets without a look direction"
+    )
     gain_jitter_db: Annotated[float, Field(ge=0)] = Field(description="classical arm, +- dB")
-    speckle_jitter_looks: Annotated[float, Field(ge=0)] = Field(description="classical arm, looks; 0 for none")
-    initial_weights: str | None = Field(description="safetensors of a one-channel ResNet50; null trains from scratch")
+    speckle_jitter_looks: Annotated[float, Field(ge=0)] = Field(
+        description="classical arm, looks; 0 for none"
+    )
+    initial_weights: str | None = Field(
+        description="safetensors of a one-channel ResNet50; null trains from scratch"
+    )
     precision: Literal["bf16", "fp32"]
     threads: Count = Field(description="CPU threads; part of the result, since sums depend on it")
     interval_level: Annotated[float, Field(gt=0.5, lt=1)]
@@ -191,7 +211,9 @@ class Evaluate(Section):
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} must have distinct names")
         if self.arms[0].add or self.arms[0].oversample or self.arms[0].classical:
-            raise ValueError("the first arm is the baseline: real chips only (add: [], no oversample, no classical)")
+            raise ValueError(
+                "the first arm is the baseline: real chips only (add: [], no oversample, no classical)"
+            )
         return self
 
 

@@ -110,7 +110,11 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
         for path in (source.path, source.manifest)
         if path is not None
     ]
-    profiles = [s.profile for s in (params.dataset.source, params.dataset.target) if s.profile.endswith((".yaml", ".yml"))]
+    profiles = [
+        s.profile
+        for s in (params.dataset.source, params.dataset.target)
+        if s.profile.endswith((".yaml", ".yml"))
+    ]
     tests = [test.path for test in params.evaluate.external_tests]
     weights = [] if params.evaluate.initial_weights is None else [params.evaluate.initial_weights]
     found = {
@@ -135,7 +139,9 @@ def _replace(data: Any, path: str, value: Any) -> None:
     for key in parents:
         data = data.get(key) if isinstance(data, dict) else None
     if not isinstance(data, dict) or last not in data:
-        raise ParamsError(f"{path}: there is no such value in the params file", fix="give an existing dotted path")
+        raise ParamsError(
+            f"{path}: there is no such value in the params file", fix="give an existing dotted path"
+        )
     data[last] = value
 
 
@@ -143,7 +149,9 @@ def _begin_version_control(folder: Path) -> None:
     (folder / "data").mkdir(exist_ok=True)
     (folder / ".gitignore").write_text(_asset("gitignore"), encoding="utf-8")
     if shutil.which("git") is None or shutil.which("dvc") is None:
-        raise ParamsError("git and dvc are needed and one is missing", fix="install git and `pip install sarcurate[dvc]`")
+        raise ParamsError(
+            "git and dvc are needed and one is missing", fix="install git and `pip install sarcurate[dvc]`"
+        )
     if not (folder / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     if not (folder / ".dvc").exists():

@@ -6,8 +6,11 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import ifft
 
 from sarcurate.errors import ParamsError
+
+_NO_POWER = 1e-5
 
 
 def gamma_texture(
@@ -21,7 +24,7 @@ def gamma_texture(
 
     The mean of 2 * order squared Gaussian fields is Gamma distributed with that order (a chi-square law),
     at any correlation; its autocovariance is rho^2 / order, rho the correlation of the Gaussian fields,
-    here exp(-(distance / correlation_m)^2).
+    here exp(-(distance / correlation_m)^2). The field is periodic over the grid.
 
     Args:
         shape: rows and columns.
@@ -41,22 +44,39 @@ def gamma_texture(
             f"texture order is {order}, expected a positive multiple of 0.5 or infinity",
             fix=f"round it, for example to {max(0.5, n_fields / 2.0)}",
         )
-    along = _smoothing(shape[0], spacing_m[0], correlation_m)
-    across = _smoothing(shape[1], spacing_m[1], correlation_m)
-    white = rng.standard_normal((n_fields, along.shape[1], across.shape[1]))
-    fields = along @ white @ across.T
-    texture: NDArray[np.float64] = np.mean(fields**2, axis=0)
+    along = _amplitude_spectrum(shape[0], spacing_m[0], correlation_m)
+    across = _amplitude_spectrum(shape[1], spacing_m[1], correlation_m)
+    fields = _smooth_fields(n_fields, along, across, rng)
+    texture: NDArray[np.float64] = np.einsum("nrc,nrc->rc", fields, fields) / n_fields
     return texture
 
 
-def _smoothing(n_samples: int, spacing_m: float, correlation_m: float) -> NDArray[np.float64]:
-    """Gaussian kernel from nodes half a correlation length apart to the samples; unit variance rows."""
-    sigma = correlation_m / 2.0
-    x = np.arange(n_samples) * spacing_m
-    nodes = np.arange(-3.0 * sigma, x[-1] + 4.0 * sigma, sigma)
-    kernel = np.exp(-0.5 * ((x[:, None] - nodes[None, :]) / sigma) ** 2)
-    unit: NDArray[np.float64] = kernel / np.linalg.norm(kernel, axis=1, keepdims=True)
-    return unit
+def _amplitude_spectrum(n_samples: int, spacing_m: float, correlation_m: float) -> NDArray[np.float64]:
+    """Filter along one axis that turns white noise into noise of unit variance and Gaussian correlation."""
+    lag_m = np.fft.fftfreq(n_samples) * n_samples * spacing_m
+    power = np.fft.fft(np.exp(-((lag_m / correlation_m) ** 2))).real
+    amplitude: NDArray[np.float64] = np.sqrt(np.maximum(power, 0.0))
+    return amplitude
+
+
+def _smooth_fields(
+    n_fields: int, along: NDArray[np.float64], across: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Independent real Gaussian fields, shape (n_fields, rows, cols), on a periodic grid.
+
+    Real and imaginary part of one complex field are independent, so half as many transforms do. Only the
+    frequencies that carry power are drawn.
+    """
+    rows = np.flatnonzero(along > _NO_POWER * along.max())
+    cols = np.flatnonzero(across > _NO_POWER * across.max())
+    n_complex = -(-n_fields // 2)
+    drawn = rng.standard_normal((n_complex, rows.size, cols.size, 2)).view(np.complex128)[..., 0]
+    narrow = np.zeros((n_complex, along.size, cols.size), dtype=np.complex128)
+    narrow[:, rows] = drawn * (along[rows, None] * across[cols])
+    wide = np.zeros((n_complex, along.size, across.size), dtype=np.complex128)
+    wide[:, :, cols] = ifft(narrow, axis=1, norm="ortho")
+    fields = ifft(wide, axis=2, norm="ortho")
+    return np.concatenate([fields.real, fields.imag])[:n_fields]
 
 
 def texture_variance_seen(

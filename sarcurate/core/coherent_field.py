@@ -77,18 +77,26 @@ def target_spectrum(
     extent = [n * spacing for n, spacing in zip(grid.padded, grid.spacing_m, strict=True)]
     seen = (rcs > _FAINTEST_M2) & (azimuth > 0) & (azimuth < extent[0]) & (range_ > 0) & (range_ < extent[1])
     rows = _ramps(azimuth[seen], grid.padded[0], grid.spacing_m[0])
-    cols = _ramps(range_[seen], grid.padded[1], grid.spacing_m[1])
-    spectrum: NDArray[np.complex64] = rows.T @ (amplitude[seen, None].astype(np.complex64) * cols)
-    return spectrum
+    cols = _ramps(range_[seen], grid.padded[1], grid.spacing_m[1]) * amplitude[seen].astype(np.complex64)
+    return _sum_of_products(rows, cols)
 
 
 def _ramps(position_m: FloatArray, n_samples: int, spacing_m: float) -> NDArray[np.complex64]:
-    """DFTs of points, one a row; whole turns are taken off in double precision before the angle is rounded."""
-    turns = position_m[:, None] * np.fft.fftfreq(n_samples, spacing_m)
+    """DFT of one point in each column; whole turns come off in double precision before rounding."""
+    turns = np.fft.fftfreq(n_samples, spacing_m)[:, None] * position_m
     angle = (-2.0 * np.pi * (turns - np.rint(turns))).astype(np.float32)
     ramps = np.empty(angle.shape, dtype=np.complex64)
     ramps.real, ramps.imag = np.cos(angle), np.sin(angle)
     return ramps
+
+
+def _sum_of_products(rows: NDArray[np.complex64], cols: NDArray[np.complex64]) -> NDArray[np.complex64]:
+    """Product rows @ cols.T without BLAS, whose last bits change with its number of threads."""
+    left = np.concatenate([rows.real, rows.imag], axis=1)
+    total = np.empty((len(rows), len(cols)), dtype=np.complex64)
+    total.real = np.einsum("rk,ck->rc", left, np.concatenate([cols.real, -cols.imag], axis=1))
+    total.imag = np.einsum("rk,ck->rc", left, np.concatenate([cols.imag, cols.real], axis=1))
+    return total
 
 
 def illumination(airframe: Airframe, pose: Pose, grid: ChipGrid) -> FloatArray:

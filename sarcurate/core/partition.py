@@ -42,7 +42,9 @@ def hold_out(
     rng = np.random.default_rng(seed)
     best, best_cost = np.zeros(len(counts), dtype=bool), np.inf
     for _ in range(RESTARTS):
-        chosen = _descend(rng.random(len(counts)) < test_fraction, counts, total, test_fraction, keep_per_class)
+        chosen = _descend(
+            rng.random(len(counts)) < test_fraction, counts, total, test_fraction, keep_per_class
+        )
         cost = float(_cost(chosen @ counts, total, test_fraction, keep_per_class))
         if cost < best_cost:
             best, best_cost = chosen, cost
@@ -79,7 +81,7 @@ def _descend(
     chosen = chosen.copy()
     current = float(_cost(chosen @ counts, total, fraction, keep))
     while True:
-        moved = chosen @ counts + np.where(chosen, -1, 1)[:, None] * counts
+        moved = chosen @ counts + np.where(chosen, -1, 1).astype(np.int64)[:, None] * counts
         costs = _cost(moved, total, fraction, keep)
         step = int(np.argmin(costs))
         if costs[step] >= current - 1e-12:

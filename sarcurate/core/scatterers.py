@@ -176,7 +176,7 @@ def _gear(airframe: Airframe) -> list[Row]:
 
 
 def _fittings(airframe: Airframe, rng: np.random.Generator) -> list[Row]:
-    """Antennas, doors, racks, flap tracks: half on the body, half on the wing, with lobes of any direction."""
+    """Antennas, doors, racks, flap tracks: half on the body, half on the wing, lobes in any direction."""
     rows: list[Row] = []
     wing, half = airframe.wing, airframe.length_m / 2.0
     for index in range(round(0.8 * airframe.length_m)):
@@ -219,7 +219,8 @@ def surfaces_of(airframe: Airframe) -> Surfaces:
             *(_fin_points(airframe, y) for y in airframe.fin_offsets_m),
         ]
     )
-    return Surfaces(*(np.ascontiguousarray(c) for c in points.T), area_m2=_SURFACE_STEP_M**2)
+    x, y, z = (np.ascontiguousarray(column) for column in points.T)
+    return Surfaces(x, y, z, area_m2=_SURFACE_STEP_M**2)
 
 
 def _body_points(airframe: Airframe) -> FloatArray:

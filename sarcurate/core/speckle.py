@@ -107,14 +107,16 @@ def looks_to_add(present_looks: float, wanted_looks: float) -> float:
 def window_enl(chips: Sequence[Image], window_px: int = 8, keep: float = 0.3) -> float:
     """Equivalent number of looks of the most homogeneous windows, pooled over chips.
 
-    Windows are ranked by the CV^2 of two diagonal quadrants, and the ``keep`` share with the lowest is
-    measured on the other two quadrants, so that the choice does not bias the measure (choosing and measuring
-    on the same pixels gives 1.4 for one look). Harmonic: L = 1 / mean(CV^2).
-    Limits: texture counts as speckle; speckle correlated over a good part of the window reads too high.
+    Windows are ranked by the CV^2 of the black 2 x 2 px fields of a chessboard, and the ``keep`` share with
+    the lowest is measured on the white fields, so that the choice does not bias the measure (choosing and
+    measuring on the same pixels gives 1.4 for one look). For n independent pixels of Gamma(L) the mean of
+    CV^2 is 1 / (L + 1/n) exactly, hence L = 1 / mean(CV^2) - 1/n.
+    Limits: texture counts as speckle; correlated speckle reads too high, by simulation 2 % for a band
+    filling 0.75 of the sampling rate, 5 % for 0.6, 14 % for 0.5.
 
     Args:
         chips: (rows, cols) linear intensities; shapes may differ.
-        window_px: even window size.
+        window_px: window size, a multiple of 4.
         keep: share of windows kept, in (0, 1].
 
     Raises:
@@ -128,7 +130,7 @@ def window_enl(chips: Sequence[Image], window_px: int = 8, keep: float = 0.3) ->
             f"ENL: the {len(windows)} most homogeneous windows of {window_px} px are constant",
             fix="give measured intensity chips; filled or synthetic constant areas have no speckle",
         )
-    return 1 / mean_cv2
+    return 1 / mean_cv2 - 1 / (window_px**2 // 2)
 
 
 def speckle_band(chips: Sequence[Image], window_px: int = 8, keep: float = 0.3) -> tuple[float, float]:
@@ -158,7 +160,7 @@ def speckle_band(chips: Sequence[Image], window_px: int = 8, keep: float = 0.3) 
 
 
 def homogeneous_windows(chips: Sequence[Image], window_px: int, keep: float) -> NDArray[np.float64]:
-    """(n, window_px, window_px) windows, the ``keep`` share with the lowest CV^2 on diagonal quadrants."""
+    """(n, window_px, window_px) windows, the ``keep`` share with the lowest CV^2 on black fields."""
     windows = tile_windows(chips, window_px)
     selecting, _ = _split_cv2(windows)
     chosen = np.argsort(selecting, kind="stable")[: max(1, round(keep * len(windows)))]
@@ -176,15 +178,15 @@ def tile_windows(chips: Sequence[Image], window_px: int) -> NDArray[np.float64]:
     """(n, window_px, window_px) windows side by side in all chips, those without signal left out.
 
     Raises:
-        DataError: for an odd window size, or when nothing is left.
+        DataError: for a window size that is no multiple of 4, or when nothing is left.
     """
-    if window_px < 4 or window_px % 2:
-        raise DataError(f"windows: window_px is {window_px}, expected an even number >= 4", fix="use 8 or 16")
+    if window_px < 4 or window_px % 4:
+        raise DataError(f"windows: window_px is {window_px}, expected a multiple of 4", fix="use 8 or 16")
     tiles = [_tiles(np.asarray(chip, dtype=np.float64), window_px) for chip in chips]
     windows = np.concatenate(tiles) if tiles else np.empty((0, window_px, window_px))
-    half = window_px // 2
-    # Both halves need signal: a quadrant pair of zeros has no coefficient of variation.
-    signal = (windows.reshape(-1, 2, half, 2, half).mean(axis=(2, 4)) > 0).all(axis=(1, 2))
+    black = _black_fields(window_px)
+    # Both halves need signal: without any there is no coefficient of variation.
+    signal = windows[:, black].any(axis=1) & windows[:, ~black].any(axis=1)
     windows = windows[np.flatnonzero(signal)]
     if not len(windows):
         raise DataError(
@@ -201,15 +203,19 @@ def _tiles(chip: NDArray[np.float64], n: int) -> NDArray[np.float64]:
 
 
 def _split_cv2(windows: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """CV^2 of the diagonal and of the other quadrants of each window, with the unbiased variance."""
-    half = windows.shape[1] // 2
-    first = np.concatenate([windows[:, :half, :half], windows[:, half:, half:]], axis=1)
-    second = np.concatenate([windows[:, :half, half:], windows[:, half:, :half]], axis=1)
-    return _cv2(first), _cv2(second)
+    """CV^2 of the black and of the white 2 x 2 px fields of a chessboard over each window."""
+    black = _black_fields(windows.shape[1])
+    return _cv2(windows[:, black]), _cv2(windows[:, ~black])
 
 
-def _cv2(parts: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.asarray(parts.var(axis=(1, 2), ddof=1) / parts.mean(axis=(1, 2)) ** 2, dtype=np.float64)
+def _black_fields(n: int) -> NDArray[np.bool_]:
+    pair = np.arange(n) // 2 % 2
+    return np.equal.outer(pair, pair)
+
+
+def _cv2(pixels: NDArray[np.float64]) -> NDArray[np.float64]:
+    """CV^2 of each row of (windows, pixels), unbiased variance over squared mean."""
+    return np.asarray(pixels.var(axis=1, ddof=1) / pixels.mean(axis=1) ** 2, dtype=np.float64)
 
 
 def _band_of_correlation(correlation: float) -> float:

@@ -27,6 +27,18 @@ def rows(arms: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     return [_row(name, numbers) for name, numbers in arms.items()]
 
 
+def lines(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """One short line per arm for a terminal."""
+    said = []
+    for row in rows(arms):
+        cells = dict(zip(COLUMNS, row, strict=True))
+        said.append(
+            f"{cells['arm']:<18} accuracy {cells['accuracy %']:>5} % ({cells['interval']}), "
+            f"{cells['minus baseline, points']} {cells['interval of difference']}".rstrip()
+        )
+    return said
+
+
 def _row(name: str, numbers: Mapping[str, Any]) -> list[str]:
     counts = ", ".join(f"{k}/{numbers['n_test']}" for k in numbers["n_correct"])
     row = [
@@ -40,7 +52,12 @@ def _row(name: str, numbers: Mapping[str, Any]) -> list[str]:
     if "p_value_holm" not in numbers:
         return [*row, "baseline", "", ""]
     difference = f"{100 * numbers['accuracy_minus_baseline']:+.1f}"
-    return [*row, difference, _range(numbers, "accuracy_minus_baseline", sign="+"), _p(numbers["p_value_holm"])]
+    return [
+        *row,
+        difference,
+        _range(numbers, "accuracy_minus_baseline", sign="+"),
+        _p(numbers["p_value_holm"]),
+    ]
 
 
 def _percent(value: float) -> str:

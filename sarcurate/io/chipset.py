@@ -65,7 +65,17 @@ SCHEMA = pa.schema(
         ("truth_azimuth_resolution_m", pa.float64()),
     ]
 )
-REQUIRED = ("chip_id", "file_name", "origin", "label", "split", "group_id", "sensor", "radiometry", "pixels_sha256")
+REQUIRED = (
+    "chip_id",
+    "file_name",
+    "origin",
+    "label",
+    "split",
+    "group_id",
+    "sensor",
+    "radiometry",
+    "pixels_sha256",
+)
 ORIGINS = ("real", "simulated", "generated", "migrated", "translated")
 WHERE_KEPT = ("file_name", "preview_file_name")  # where a chip lies is not what it is
 
@@ -171,7 +181,8 @@ def _read_header(root: Path) -> tuple[Header, str]:
         return header, str(data["revision"])
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise DataError(
-            f"{root} is not a ChipSet: {path.name}: {error}", fix="point to a ChipSet folder (see docs/chipset-format.md)"
+            f"{root} is not a ChipSet: {path.name}: {error}",
+            fix="point to a ChipSet folder (see docs/chipset-format.md)",
         ) from error
 
 
@@ -187,7 +198,8 @@ def _read_manifest(root: Path) -> pd.DataFrame:
             f"{path}: columns differ from the ChipSet format: {odd or 'order'}",
             fix="rebuild the set with this version of sarcurate",
         )
-    return table.cast(SCHEMA).to_pandas(types_mapper=_pandas_types)
+    manifest: pd.DataFrame = table.cast(SCHEMA).to_pandas(types_mapper=_pandas_types)
+    return manifest
 
 
 def _pandas_types(kind: pa.DataType) -> Any:
@@ -197,10 +209,14 @@ def _pandas_types(kind: pa.DataType) -> Any:
 def _check_manifest(root: Path, header: Header, manifest: pd.DataFrame) -> None:
     for column in REQUIRED:
         if manifest[column].isna().any():
-            raise DataError(f"{root}: column {column} has empty cells", fix="every chip needs it; rebuild the set")
+            raise DataError(
+                f"{root}: column {column} has empty cells", fix="every chip needs it; rebuild the set"
+            )
     twice = manifest["chip_id"][manifest["chip_id"].duplicated()]
     if len(twice):
-        raise DataError(f"{root}: chip_id {twice.iloc[0]} stands twice", fix="remove the duplicate and rebuild")
+        raise DataError(
+            f"{root}: chip_id {twice.iloc[0]} stands twice", fix="remove the duplicate and rebuild"
+        )
     for column, expected in (("radiometry", {header.radiometry.value}), ("sensor", {header.sensor})):
         found = set(manifest[column])
         if not found <= expected:
@@ -244,7 +260,9 @@ class ChipSetWriter:
             )
         unknown = set(row) - set(SCHEMA.names)
         if unknown:
-            raise DataError(f"chip {chip_id} has unknown columns {sorted(unknown)}", fix="see docs/chipset-format.md")
+            raise DataError(
+                f"chip {chip_id} has unknown columns {sorted(unknown)}", fix="see docs/chipset-format.md"
+            )
         stem = f"{chip_id[:2]}/{chip_id}"
         chip_file, preview_file = f"chips/{stem}.tif", f"previews/{stem}.png"
         array = raster.storable(pixels, chip_id)
@@ -263,7 +281,9 @@ class ChipSetWriter:
             source = resolve_inside(chips.root, str(name))
             (self._root / str(name)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, self._root / str(name))
-        self._remember(row, chip_id, str(row["file_name"]), str(row["preview_file_name"]), str(row["pixels_sha256"]))
+        self._remember(
+            row, chip_id, str(row["file_name"]), str(row["preview_file_name"]), str(row["pixels_sha256"])
+        )
 
     def _remember(self, row: Mapping[str, Any], chip_id: str, chip: str, preview: str, pixels: str) -> None:
         self._rows[chip_id] = {
@@ -284,9 +304,13 @@ class ChipSetWriter:
         if kind is not None:
             return
         if not self._rows:
-            raise DataError(f"no chip was written to {self._root}", fix="check the inputs: a ChipSet is never empty")
+            raise DataError(
+                f"no chip was written to {self._root}", fix="check the inputs: a ChipSet is never empty"
+            )
         rows = [self._rows[chip_id] for chip_id in sorted(self._rows)]
-        table = pa.Table.from_pylist([{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA)
+        table = pa.Table.from_pylist(
+            [{name: row.get(name) for name in SCHEMA.names} for row in rows], schema=SCHEMA
+        )
         pq.write_table(table, self._root / MANIFEST, compression="zstd")
         manifest = _read_manifest(self._root)
         _check_manifest(self._root, self._header, manifest)
@@ -297,4 +321,3 @@ class ChipSetWriter:
             "revision": manifest_revision(manifest),
         }
         (self._root / HEADER).write_text(json.dumps(header, indent=2) + "\n", encoding="utf-8")
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ from sarcurate.core.statistics import (
 from sarcurate.errors import DataError
 
 COLUMNS = ("test_set", "arm", "seed", "chip_id", "group_id", "label", "predicted", "confidence", "run_key")
-OWN_TEST = "target-test"
+DISCORDANCES = (0.15, 0.25, 0.35)
 
 
 @dataclass(frozen=True)
@@ -81,12 +82,15 @@ def arm_results(predictions: pd.DataFrame, classes: list[str], resampling: Resam
     for arm in arms[1:]:
         if len(runs[arm].truth) != len(baseline.truth) or (runs[arm].groups != baseline.groups).any():
             raise DataError(
-                f"arm {arm} was scored on other test chips than {arms[0]}", fix="evaluate all arms on one test set"
+                f"arm {arm} was scored on other test chips than {arms[0]}",
+                fix="evaluate all arms on one test set",
             )
     differences = {arm: _difference(runs[arm], baseline, resampling) for arm in arms[1:]}
-    adjusted = holm([item.p_value for item in differences.values()]) if differences else []
+    adjusted = holm([item.p_value for item in differences.values()])
     p_holm = dict(zip(differences, [float(p) for p in adjusted], strict=True))
-    return [_result(arm, runs[arm], classes, resampling, differences.get(arm), p_holm.get(arm)) for arm in arms]
+    return [
+        _result(arm, runs[arm], classes, resampling, differences.get(arm), p_holm.get(arm)) for arm in arms
+    ]
 
 
 def _runs_of(rows: pd.DataFrame, classes: list[str], arm: str) -> _Runs:
@@ -96,10 +100,16 @@ def _runs_of(rows: pd.DataFrame, classes: list[str], arm: str) -> _Runs:
     first = ordered[ordered["seed"] == seeds[0]]
     chips = list(first["chip_id"])
     if list(ordered["chip_id"]) != chips * len(seeds) or len(set(chips)) < len(chips):
-        raise DataError(f"arm {arm}: its runs do not hold the same chips, once each", fix="run evaluate again")
-    predicted = ordered["predicted"].map(index).to_numpy(dtype=np.int64).reshape(len(seeds), len(chips))
-    truth = first["label"].map(index).to_numpy(dtype=np.int64)
+        raise DataError(
+            f"arm {arm}: its runs do not hold the same chips, once each", fix="run evaluate again"
+        )
+    predicted = _indices(ordered["predicted"], index).reshape(len(seeds), len(chips))
+    truth = _indices(first["label"], index)
     return _Runs(truth, predicted, first["group_id"].to_numpy(dtype=str), seeds)
+
+
+def _indices(names: pd.Series, index: dict[str, int]) -> NDArray[np.int64]:
+    return np.array([index[name] for name in names], dtype=np.int64)
 
 
 def _difference(runs: _Runs, baseline: _Runs, resampling: Resampling) -> Difference:
@@ -156,17 +166,35 @@ def _result(
     )
 
 
-def detectable_difference(n_test: int, discordance: float) -> float | None:
-    """Smallest paired accuracy difference (fraction) that ``n_test`` independent chips show with 80 % power."""
-    return smallest_detectable_difference(n_test, discordance)
+def arm_scores(
+    predictions: pd.DataFrame, classes: list[str], resampling: Resampling
+) -> dict[str, dict[str, Any]]:
+    """Numbers of each arm of one test set, as flat JSON; fractions in 0..1."""
+    return {result.arm: flat(result) for result in arm_results(predictions, classes, resampling)}
+
+
+def detectable_differences(n_test: int) -> dict[str, float | None]:
+    """Smallest accuracy difference (fraction) that ``n_test`` independent chips show with 80 % power."""
+    return {
+        f"discordance_{share:.2f}": None if found is None else round(found, 6)
+        for share in DISCORDANCES
+        for found in [smallest_detectable_difference(n_test, share)]
+    }
 
 
 def flat(result: ArmResult) -> dict[str, Any]:
-    """One arm's numbers as flat JSON; fractions in 0..1."""
-    numbers: dict[str, Any] = {"n_seeds": result.seeds, "n_test": result.n_test, "n_correct": list(result.correct)}
+    """One arm's numbers as flat JSON; recall is null for a class without test chips."""
+    numbers: dict[str, Any] = {
+        "n_seeds": result.seeds,
+        "n_test": result.n_test,
+        "n_correct": list(result.correct),
+    }
     for name, interval in result.scores.items():
         numbers |= _rounded(name, interval)
-    numbers["per_class_recall"] = {name: round(value, 6) for name, value in result.per_class_recall.items()}
+    numbers["per_class_recall"] = {
+        name: None if math.isnan(value) else round(value, 6)
+        for name, value in result.per_class_recall.items()
+    }
     numbers["confusion_sum_over_seeds"] = result.confusion.tolist()
     if result.difference is not None and result.p_holm is not None:
         numbers |= _rounded("accuracy_minus_baseline", result.difference)

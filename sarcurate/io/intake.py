@@ -45,7 +45,9 @@ class SizeRule:
     footprint_m: float | None
 
 
-def take_in(raw: RawSet, profile: SensorProfile, display_db: tuple[float, float], size: SizeRule, out: Path) -> int:
+def take_in(
+    raw: RawSet, profile: SensorProfile, display_db: tuple[float, float], size: SizeRule, out: Path
+) -> int:
     """Write the ChipSet of a raw folder; the number of chips.
 
     Raises:
@@ -62,7 +64,9 @@ def take_in(raw: RawSet, profile: SensorProfile, display_db: tuple[float, float]
     return len(raw.table)
 
 
-def _decode(raw: RawSet, row: Mapping[str, Any], profile: SensorProfile, size: SizeRule) -> NDArray[np.generic]:
+def _decode(
+    raw: RawSet, row: Mapping[str, Any], profile: SensorProfile, size: SizeRule
+) -> NDArray[np.generic]:
     path = resolve_inside(raw.root, row["path"])
     pixels = raster.read_chip(path)
     if pixels.was_complex and not raw.radiometry.is_power:
@@ -76,7 +80,9 @@ def _decode(raw: RawSet, row: Mapping[str, Any], profile: SensorProfile, size: S
             fix="declare the radiometry that the file holds",
         )
     if not np.any(pixels.values):
-        raise DataError(f"{path}: every pixel is zero", fix="remove the chip, or read it from its product again")
+        raise DataError(
+            f"{path}: every pixel is zero", fix="remove the chip, or read it from its product again"
+        )
     array = raster.storable(pixels.values, str(path))
     spacing = (_value(row, "azimuth_spacing_m", profile), _value(row, "range_spacing_m", profile))
     return _fit(array, spacing, size, path)
@@ -131,7 +137,9 @@ def _value(row: Mapping[str, Any], name: str, profile: SensorProfile) -> float:
     if found is None:
         found = getattr(profile, name)
     if found is None or not math.isfinite(found):
-        raise DataError(f"{row['path']}: {name} is unknown", fix=f"give it in the manifest or in profile {profile.name}")
+        raise DataError(
+            f"{row['path']}: {name} is unknown", fix=f"give it in the manifest or in profile {profile.name}"
+        )
     return float(found)
 
 
@@ -140,5 +148,6 @@ def _chip_id(row: Mapping[str, Any], pixels: NDArray[np.generic], origin: str) -
         return lineage.made_chip_id(str(row["recipe_sha256"]))
     window = None
     if row.get("first_row_px") is not None and row.get("first_col_px") is not None:
-        window = (int(row["first_row_px"]), int(row["first_col_px"]), *pixels.shape)
-    return lineage.real_chip_id(lineage.pixels_sha256(pixels), str(row["path"]), window)  # type: ignore[arg-type]
+        rows, cols = pixels.shape
+        window = (int(row["first_row_px"]), int(row["first_col_px"]), rows, cols)
+    return lineage.real_chip_id(lineage.pixels_sha256(pixels), str(row["path"]), window)

@@ -129,8 +129,16 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 def code_sha256(*modules: str) -> str:
     """Hash of the meaning of modules and of what they import: comments and docstrings do not count."""
-    files = sorted({path for module in modules for path in module_closure(module)})
-    return sha256_text(canonical_json([_meaning(path) for path in files]))
+    return _sha256_of({path for module in modules for path in module_closure(module)})
+
+
+def own_code_sha256(*modules: str) -> str:
+    """As :func:`code_sha256`, without what the modules import."""
+    return _sha256_of({path for module in modules if (path := _module_path(module)) is not None})
+
+
+def _sha256_of(files: set[Path]) -> str:
+    return sha256_text(canonical_json([_meaning(path) for path in sorted(files)]))
 
 
 @cache
@@ -144,4 +152,8 @@ def _meaning(path: Path) -> str:
 
 
 def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -58,5 +58,6 @@ def read_raw(root: Path) -> RawSet:
         return RawSet(root, table, Radiometry(header.radiometry), header.origin)
     except (OSError, ValueError, TypeError) as error:
         raise DataError(
-            f"{root} is not a raw folder: {error}", fix="run `dvc repro acquire` (or `sarcurate acquire`) first"
+            f"{root} is not a raw folder: {error}",
+            fix="run `dvc repro acquire` (or `sarcurate acquire`) first",
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pyarrow as pa
@@ -37,7 +38,8 @@ class Selection:
     def revision(self) -> str:
         """Merkle root over the choices."""
         return lineage.merkle_root(
-            lineage.canonical_json([item.chip_id, item.kept, item.label, item.reason]) for item in self.choices
+            lineage.canonical_json([item.chip_id, item.kept, item.label, item.reason])
+            for item in self.choices
         )
 
 
@@ -48,7 +50,7 @@ def make_selection(choices: Iterable[Choice]) -> Selection:
         DataError: when a chip is chosen twice, or a rejected one has no reason.
     """
     ordered = sorted(choices, key=lambda item: item.chip_id)
-    for one, other in zip(ordered, ordered[1:], strict=False):
+    for one, other in pairwise(ordered):
         if one.chip_id == other.chip_id:
             raise DataError(f"chip {one.chip_id} is chosen twice", fix="give one choice per chip")
     for item in ordered:
@@ -73,9 +75,12 @@ def read_selection(path: Path) -> Selection:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"cannot read the selection {path}: {error}", fix="rebuild it with `dvc repro`") from error
+        raise DataError(
+            f"cannot read the selection {path}: {error}", fix="rebuild it with `dvc repro`"
+        ) from error
     if table.schema.names != SCHEMA.names:
         raise DataError(
-            f"{path}: columns {table.schema.names}, expected {SCHEMA.names}", fix="rebuild it with `dvc repro`"
+            f"{path}: columns {table.schema.names}, expected {SCHEMA.names}",
+            fix="rebuild it with `dvc repro`",
         )
     return make_selection(Choice(**row) for row in table.cast(SCHEMA).to_pylist())

@@ -79,7 +79,8 @@ class SensorProfile:
         looks = self._known("looks_nominal", self.looks_nominal)
         if looks != round(looks):
             raise ParamsError(
-                f"sensor profile {self.name}: looks_nominal is {looks}, expected a whole number to simulate with",
+                f"sensor profile {self.name}: looks_nominal is {looks}, expected a whole number "
+                "to simulate with",
                 fix="round looks_nominal in a profile of your own",
             )
         return round(looks)
@@ -111,7 +112,8 @@ def load_profile(name_or_path: str) -> SensorProfile:
         return _parse(path.read_text(encoding="utf-8"), name_or_path)
     if name_or_path not in list_profiles():
         raise ParamsError(
-            f"no packaged sensor profile is called {name_or_path!r}; expected one of {', '.join(list_profiles())}",
+            f"no packaged sensor profile is called {name_or_path!r}; "
+            f"expected one of {', '.join(list_profiles())}",
             fix="use one of these names, or the path of a .yaml file",
         )
     file = f"{name_or_path}.yaml"
@@ -234,6 +236,6 @@ def _window(file: str, field: str, value: object) -> tuple[float, float]:
 
 def _incidence(file: str, field: str, value: object) -> tuple[float, float]:
     low, high = _window(file, field, value)
-    if not (0 < low and high < 90):
+    if not (low > 0 and high < 90):
         raise _wrong(file, field, repr(value), "angles above 0 and below 90 degrees")
     return low, high

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -32,6 +31,6 @@ class WorkCache:
         try:
             yield unfinished
             if not final.exists():
-                os.replace(unfinished, final)
+                unfinished.replace(final)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

@@ -39,7 +39,7 @@ class LabelledChips:
 
 
 def limits_db(intensities: Sequence[NDArray[np.float32]]) -> tuple[float, float]:
-    """dB range of a sensor: 0.1 and 99.9 percentile over the positive pixels of its train chips.
+    """DB range of a sensor: 0.1 and 99.9 percentile over the positive pixels of its train chips.
 
     Raises:
         DataError: when all pixels are the same or none is positive.
@@ -47,7 +47,9 @@ def limits_db(intensities: Sequence[NDArray[np.float32]]) -> tuple[float, float]
     pooled = np.concatenate([chip.ravel() for chip in intensities])
     pooled = pooled[pooled > 0]
     if pooled.size == 0 or pooled.min() == pooled.max():
-        raise DataError("the train chips are constant, so no dB range exists", fix="check the chips and their radiometry")
+        raise DataError(
+            "the train chips are constant, so no dB range exists", fix="check the chips and their radiometry"
+        )
     low, high = np.percentile(10.0 * np.log10(pooled.astype(np.float64)), LIMIT_PERCENTILES)
     return float(low), float(high)
 
@@ -74,6 +76,9 @@ def compose(real: LabelledChips, added: Sequence[LabelledChips], repeat_to: int 
         labels=np.concatenate([part.labels for part in parts]),
         is_real=np.concatenate([np.full(len(part.labels), part.is_real) for part in parts]),
         db_per_unit=np.concatenate(
-            [np.full(len(part.labels), (part.limits_db[1] - part.limits_db[0]) / 2, np.float32) for part in parts]
+            [
+                np.full(len(part.labels), (part.limits_db[1] - part.limits_db[0]) / 2, np.float32)
+                for part in parts
+            ]
         ),
     )

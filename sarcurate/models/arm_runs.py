@@ -45,7 +45,7 @@ class ArmRun:
 
 def code_key() -> str:
     """Hash of the code that decides what a run predicts."""
-    return lineage.code_sha256("sarcurate.models.resnet", "sarcurate.models.arm_data")
+    return lineage.own_code_sha256("sarcurate.models.resnet", "sarcurate.models.arm_data")
 
 
 @dataclass(frozen=True)

@@ -70,9 +70,10 @@ def to_model_space(
     floor = 10.0 ** (low / 10.0)
     decibel = 10.0 * np.log10(np.maximum(intensity, floor))
     unit = np.clip((decibel - low) / (high - low), 0.0, 1.0) * 2.0 - 1.0
-    if unit.shape == (image_px, image_px):
-        return unit.astype(np.float32)
-    image = torch.from_numpy(unit.astype(np.float32))[None, None]
+    single: FloatImages = unit.astype(np.float32)
+    if single.shape == (image_px, image_px):
+        return single
+    image = torch.from_numpy(single)[None, None]
     resized = torch.nn.functional.interpolate(
         image, size=(image_px, image_px), mode="bilinear", antialias=True, align_corners=False
     )
@@ -90,7 +91,9 @@ def build(n_classes: int, seed: int, initial_weights: str | None) -> torch.nn.Mo
     from transformers import ResNetConfig, ResNetForImageClassification
 
     torch.manual_seed(seed)
-    model: torch.nn.Module = ResNetForImageClassification(ResNetConfig(num_channels=1, num_labels=n_classes))
+    model: torch.nn.Module = ResNetForImageClassification(
+        ResNetConfig.from_dict({"num_channels": 1, "num_labels": n_classes})
+    )
     if initial_weights is not None:
         _load_backbone(model, Path(initial_weights))
     return model
@@ -140,7 +143,9 @@ def batch_indices(
     return np.concatenate([real, other], axis=1)
 
 
-def _walk(pool: NDArray[np.int64], updates: int, per_batch: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _walk(
+    pool: NDArray[np.int64], updates: int, per_batch: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
     needed = updates * per_batch
     shuffles = [rng.permutation(pool) for _ in range(-(-needed // max(len(pool), 1)))]
     walk = np.concatenate(shuffles) if shuffles else np.empty(0, dtype=np.int64)
@@ -181,7 +186,9 @@ def _jitter(images: FloatImages, shift: int, rng: np.random.Generator) -> FloatI
     rows, cols = images.shape[-2:]
     padded = np.pad(images, ((0, 0), (0, 0), (shift, shift), (shift, shift)), mode="reflect")
     corners = rng.integers(0, 2 * shift + 1, size=(len(images), 2))
-    return np.stack([image[:, r : r + rows, c : c + cols] for image, (r, c) in zip(padded, corners, strict=True)])
+    return np.stack(
+        [image[:, r : r + rows, c : c + cols] for image, (r, c) in zip(padded, corners, strict=True)]
+    )
 
 
 def train(

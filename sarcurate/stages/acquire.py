@@ -26,7 +26,10 @@ from sarcurate.params import FolderSource, Params, PublicSetSource, SimulatedSou
 def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> list[str]:
     """Acquire both sensors (``source``, ``target``); one line each for the terminal."""
     said = []
-    sides: tuple[tuple[str, Source], ...] = (("source", params.acquire.source), ("target", params.acquire.target))
+    sides: tuple[tuple[str, Source], ...] = (
+        ("source", params.acquire.source),
+        ("target", params.acquire.target),
+    )
     for side, source in sides:
         out = outputs[side]
         out.mkdir(parents=True, exist_ok=True)
@@ -37,14 +40,18 @@ def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> lis
         else:
             raw = _copy_folder(params, source, out)
         write_raw(raw)
-        said.append(f"{side}: {len(raw.table)} chips of {raw.table['label'].nunique()} classes ({source.kind})")
+        said.append(
+            f"{side}: {len(raw.table)} chips of {raw.table['label'].nunique()} classes ({source.kind})"
+        )
     return said
 
 
 def _simulate(params: Params, side: str, source: SimulatedSource, out: Path) -> RawSet:
     dataset = params.dataset
     if dataset.footprint_m is None:
-        raise ParamsError("dataset.footprint_m is null", fix="give the footprint of simulated chips in metres")
+        raise ParamsError(
+            "dataset.footprint_m is null", fix="give the footprint of simulated chips in metres"
+        )
     if set(source.chips_per_class) != set(dataset.classes):
         raise ParamsError(
             f"acquire.{side}.chips_per_class names {sorted(source.chips_per_class)}, "

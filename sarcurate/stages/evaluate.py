@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from sarcurate.core.radiometry import Radiometry
-from sarcurate.errors import DataError, ParamsError
+from sarcurate.errors import ParamsError
 from sarcurate.execution import progress
-from sarcurate.io import evidence, lineage
+from sarcurate.io import arms_table, evidence, lineage
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.external import open_external
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.work_cache import WorkCache
-from sarcurate.models import arm_data, arm_runs, resnet
-from sarcurate.params import Arm, Params
+from sarcurate.models.arm_data import LabelledChips
+from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
+from sarcurate.models.arm_sets import REAL, ModelSpace, TestSet, predictions, training_images
+from sarcurate.models.resnet import TrainingSettings
+from sarcurate.params import Params
 
 SOURCE = "source"
+OWN_TEST = "target-test"
+Runs = dict[tuple[str, int], ArmRun]
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files that evaluate writes."""
+    """Files and folders that evaluate writes."""
 
     metrics: Path
     predictions: Path
@@ -46,207 +49,139 @@ class Outputs:
     confusion: Path
 
 
-@dataclass(frozen=True)
-class _Test:
-    """A test set in model space."""
-
-    name: str
-    chips: ChipSet
-    data: arm_data.LabelledChips
-
-
-def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> dict[str, Any]:
-    """Train what is not in the cache, score every arm, write metrics, predictions and curves.
-
-    Returns:
-        what was written to ``outputs.metrics``.
-    """
-    sets = {name: open_chipset(path, splits=("train",)) for name, path in inputs.made.items()}
-    source = open_chipset(inputs.source_train, splits=("train",))
-    target = open_chipset(inputs.target_train, splits=("train",))
+def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> list[str]:
+    """Train what is not in the cache, score every arm; one line per arm for the terminal."""
+    cache = WorkCache(cache_root)
+    train = _open_train(inputs)
     test = open_chipset(inputs.target_test, splits=("test",))
-    _check_arms(params.evaluate.arms, [SOURCE, *sets])
-    training = _training_data(params, target, {SOURCE: source, **sets})
-    limits = training["real"].limits_db
+    images = _images(params, train)
+    runs = _planned(params, images)
     with TemporaryDirectory() as scratch:
-        tests = [_test(evidence.OWN_TEST, test, limits, params)]
-        for external in params.evaluate.external_tests:
-            chips = open_external(
-                Path(external.path),
-                params.dataset.classes,
-                load_profile(params.dataset.target.profile),
-                test,
-                Path(scratch) / external.name,
-            )
-            tests.append(_test(external.name, chips, limits, params))
-    finished = _run_all(params, training, WorkCache(cache_root))
-    predictions = _predictions(finished, tests, params, WorkCache(cache_root))
-    revision = lineage.dataset_revision([target.revision, test.revision, source.revision, *(s.revision for s in sets.values())])
-    metrics = _metrics(params, predictions, tests, training, revision)
-    _write(outputs, metrics, predictions, finished)
-    return metrics
+        tests = _tests(params, test, images[REAL].limits_db, Path(scratch))
+        finished = _finish_all(params, runs, cache)
+        table = predictions(finished, tests, params.dataset.classes, cache)
+    metrics = {
+        "dataset_revision": lineage.dataset_revision(chips.revision for chips in (*train.values(), test)),
+        "evidence": params.dataset.evidence,
+        "interval_level": params.evaluate.interval_level,
+        "updates": params.evaluate.updates,
+        "seeds": params.evaluate.seeds,
+        **_scores(params, table, tests, images),
+    }
+    _write(outputs, metrics, table, finished)
+    return [
+        f"data set revision {metrics['dataset_revision']} ({metrics['evidence']})",
+        *arms_table.lines(metrics["arms"]),
+    ]
 
 
-def _check_arms(arms: Sequence[Arm], known: Sequence[str]) -> None:
-    for arm in arms:
-        unknown = sorted(set(arm.add) - set(known))
+def run_keys(params: Params, inputs: Inputs) -> dict[tuple[str, int], str]:
+    """Cache key of every (arm, seed), without training anything."""
+    return {name: item.key() for name, item in _planned(params, _images(params, _open_train(inputs))).items()}
+
+
+def _open_train(inputs: Inputs) -> dict[str, ChipSet]:
+    folders = {REAL: inputs.target_train, SOURCE: inputs.source_train, **inputs.made}
+    return {name: open_chipset(path, splits=("train",)) for name, path in folders.items()}
+
+
+def _space(params: Params) -> ModelSpace:
+    return ModelSpace(params.dataset.classes, params.evaluate.image_px)
+
+
+def _images(params: Params, train: Mapping[str, ChipSet]) -> dict[str, LabelledChips]:
+    made = {name: chips for name, chips in train.items() if name not in (REAL, SOURCE)}
+    return training_images(_space(params), train[REAL], (SOURCE, train[SOURCE]), made)
+
+
+def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
+    """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
+    evaluate = params.evaluate
+    for arm in evaluate.arms:
+        unknown = sorted(set(arm.add) - (set(images) - {REAL}))
         if unknown:
             raise ParamsError(
-                f"evaluate.arms: arm {arm.name} adds {unknown}; there are {sorted(known)}",
+                f"evaluate.arms: arm {arm.name} adds {unknown}; there are {sorted(set(images) - {REAL})}",
                 fix="name sets that the stage reads (see dvc.yaml)",
             )
-
-
-def _training_data(
-    params: Params, target: ChipSet, added: Mapping[str, ChipSet]
-) -> dict[str, arm_data.LabelledChips]:
-    """Model-space chips: ``real``, and each addable set; made chips use the target's dB range."""
-    intensities = {row["chip_id"]: target.intensity(row["chip_id"]) for row in target.rows()}
-    limits = arm_data.limits_db(list(intensities.values()))
-    data = {"real": _labelled(target, limits, params, is_real=True)}
-    for name, chips in added.items():
-        own = limits
-        if name == SOURCE:
-            own = arm_data.limits_db([chips.intensity(row["chip_id"]) for row in chips.rows()])
-        data[name] = _labelled(chips, own, params, is_real=False)
-    return data
-
-
-def _labelled(chips: ChipSet, limits: tuple[float, float], params: Params, is_real: bool) -> arm_data.LabelledChips:
-    rows = list(chips.rows())
-    index = {name: position for position, name in enumerate(params.dataset.classes)}
-    unknown = sorted({row["label"] for row in rows} - set(index))
-    if unknown:
-        raise DataError(f"{chips.root} holds classes {unknown} that dataset.classes does not name", fix="correct either")
-    return arm_data.prepare(
-        [chips.intensity(row["chip_id"]) for row in rows],
-        [index[row["label"]] for row in rows],
-        [row["pixels_sha256"] for row in rows],
-        limits,
-        params.evaluate.image_px,
-        is_real,
+    settings = TrainingSettings(
+        **{name: getattr(evaluate, name) for name in TrainingSettings.__dataclass_fields__}
     )
-
-
-def _test(name: str, chips: ChipSet, limits: tuple[float, float], params: Params) -> _Test:
-    return _Test(name, chips, _labelled(chips, limits, params, is_real=True))
-
-
-def _settings(params: Params) -> resnet.TrainingSettings:
-    names = resnet.TrainingSettings.__dataclass_fields__
-    return resnet.TrainingSettings(**{name: getattr(params.evaluate, name) for name in names})
-
-
-def _run_all(
-    params: Params, training: Mapping[str, arm_data.LabelledChips], cache: WorkCache
-) -> dict[tuple[str, int], arm_runs.FinishedRun]:
-    """Every arm with every seed, seeds outermost, so that a killed run leaves whole comparisons."""
-    arms, settings = params.evaluate.arms, _settings(params)
-    largest = max(len(data.labels) for data in training.values())
-    finished: dict[tuple[str, int], arm_runs.FinishedRun] = {}
-    with progress("training", len(arms) * params.evaluate.seeds * settings.updates) as advance:
-        for index in range(params.evaluate.seeds):
-            for arm in arms:
-                run = arm_runs.ArmRun(
-                    settings=settings,
-                    real=training["real"],
-                    added=[training[name] for name in arm.add],
-                    repeat_to=largest if arm.oversample else None,
-                    classical=arm.classical,
-                    n_classes=len(params.dataset.classes),
-                    # The same seed for every arm pairs initial weights across arms.
-                    seed=lineage.seed_from(params.dataset.root_seed, "evaluate", index) % 2**31,
-                )
-                finished[arm.name, index] = arm_runs.finish(run, cache, lambda: advance(1))
-    return finished
-
-
-def _predictions(
-    finished: Mapping[tuple[str, int], arm_runs.FinishedRun],
-    tests: Sequence[_Test],
-    params: Params,
-    cache: WorkCache,
-) -> pd.DataFrame:
-    """One row per test set, arm, seed and chip; arms in the order of params."""
-    parts: list[pd.DataFrame] = []
-    classes = np.asarray(params.dataset.classes, dtype=object)
-    for test in tests:
-        rows = list(test.chips.rows())
-        for arm in params.evaluate.arms:
-            for seed in range(params.evaluate.seeds):
-                done = finished[arm.name, seed]
-                probabilities = done.probabilities(test.data, cache)
-                best = probabilities.argmax(axis=1)
-                part = pd.DataFrame(
-                    {
-                        "chip_id": [row["chip_id"] for row in rows],
-                        "group_id": [row["group_id"] for row in rows],
-                        "label": [row["label"] for row in rows],
-                        "predicted": classes[best],
-                        "confidence": np.round(probabilities.max(axis=1), 4),
-                    }
-                ).assign(test_set=test.name, arm=arm.name, seed=seed, run_key=done.key)
-                parts.append(part[list(evidence.COLUMNS)])
-    return pd.concat(parts, ignore_index=True)
-
-
-def _metrics(
-    params: Params,
-    predictions: pd.DataFrame,
-    tests: Sequence[_Test],
-    training: Mapping[str, arm_data.LabelledChips],
-    revision: str,
-) -> dict[str, Any]:
-    evaluate = params.evaluate
-    resampling = evidence.Resampling(
-        evaluate.interval_level, evaluate.bootstrap_draws, lineage.seed_from(params.dataset.root_seed, "bootstrap")
-    )
-    metrics: dict[str, Any] = {
-        "dataset_revision": revision,
-        "evidence": params.dataset.evidence,
-        "interval_level": evaluate.interval_level,
-        "updates": evaluate.updates,
-        "seeds": evaluate.seeds,
-    }
-    for test in tests:
-        results = evidence.arm_results(
-            predictions[predictions["test_set"] == test.name], params.dataset.classes, resampling
+    largest = max(len(part.labels) for part in images.values())
+    return {
+        (arm.name, index): ArmRun(
+            settings=settings,
+            real=images[REAL],
+            added=[images[name] for name in arm.add],
+            repeat_to=largest if arm.oversample else None,
+            classical=arm.classical,
+            n_classes=len(params.dataset.classes),
+            # One seed for all arms pairs their initial weights.
+            seed=lineage.seed_from(params.dataset.root_seed, "evaluate", index) % 2**31,
         )
-        arms = {result.arm: evidence.flat(result) for result in results}
-        if test.name == evidence.OWN_TEST:
-            for arm in evaluate.arms:
-                arms[arm.name]["n_train"] = _n_train(arm, training)
-            metrics["arms"] = arms
-            metrics["smallest_detectable_difference"] = {
-                f"discordance_{share:.2f}": evidence.detectable_difference(len(test.data.labels), share)
-                for share in (0.15, 0.25, 0.35)
+        for index in range(evaluate.seeds)
+        for arm in evaluate.arms
+    }
+
+
+def _tests(params: Params, test: ChipSet, limits_db: tuple[float, float], scratch: Path) -> list[TestSet]:
+    chips = {OWN_TEST: test}
+    profile = load_profile(params.dataset.target.profile)
+    for external in params.evaluate.external_tests:
+        path, workspace = Path(external.path), scratch / external.name
+        chips[external.name] = open_external(path, params.dataset.classes, profile, test, workspace)
+    space = _space(params)
+    return [TestSet(name, each, space.images(each, limits_db, is_real=True)) for name, each in chips.items()]
+
+
+def _finish_all(params: Params, runs: Runs, cache: WorkCache) -> dict[tuple[str, int], FinishedRun]:
+    with progress("training", len(runs) * params.evaluate.updates) as advance:
+        return {name: finish(item, cache, lambda: advance(1)) for name, item in runs.items()}
+
+
+def _scores(
+    params: Params, table: pd.DataFrame, tests: list[TestSet], images: Mapping[str, LabelledChips]
+) -> dict[str, Any]:
+    """Arms of the own test set, and apart from them those of each external one with its content hash."""
+    evaluate = params.evaluate
+    seed = lineage.seed_from(params.dataset.root_seed, "bootstrap")
+    resampling = evidence.Resampling(evaluate.interval_level, evaluate.bootstrap_draws, seed)
+    arms = {
+        test.name: evidence.arm_scores(
+            table[table["test_set"] == test.name], params.dataset.classes, resampling
+        )
+        for test in tests
+    }
+    for arm in evaluate.arms:
+        added = sum(len(images[name].labels) for name in arm.add)
+        arms[OWN_TEST][arm.name] = {"n_train": len(images[REAL].labels) + added} | arms[OWN_TEST][arm.name]
+    return {
+        "arms": arms[OWN_TEST],
+        "smallest_detectable_difference": evidence.detectable_differences(len(tests[0].data.labels)),
+        "external_tests": {
+            test.name: {
+                "content_sha256": lineage.merkle_root(test.data.pixels_sha256),
+                "arms": arms[test.name],
             }
-        else:
-            content = lineage.merkle_root(test.data.pixels_sha256)
-            metrics.setdefault("external_tests", {})[test.name] = {"content_sha256": content, "arms": arms}
-    return metrics
-
-
-def _n_train(arm: Arm, training: Mapping[str, arm_data.LabelledChips]) -> int:
-    """Distinct training chips of an arm; repeats of an oversampled chip do not count."""
-    return len(training["real"].labels) + sum(len(training[name].labels) for name in arm.add)
+            for test in tests[1:]
+        },
+    }
 
 
 def _write(
     outputs: Outputs,
     metrics: Mapping[str, Any],
-    predictions: pd.DataFrame,
-    finished: Mapping[tuple[str, int], arm_runs.FinishedRun],
+    table: pd.DataFrame,
+    finished: Mapping[tuple[str, int], FinishedRun],
 ) -> None:
-    for path in (outputs.metrics, outputs.predictions, outputs.curves, outputs.confusion):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    predictions.to_parquet(outputs.predictions, index=False)
-    curves = [
-        {"arm": arm, "seed": seed, "update": update, "loss": round(loss, 5)}
+    outputs.predictions.parent.mkdir(parents=True, exist_ok=True)
+    table[list(evidence.COLUMNS)].to_parquet(outputs.predictions, index=False)
+    losses = [
+        pd.DataFrame({"arm": arm, "seed": seed, "update": range(len(done.losses)), "loss": done.losses})
         for (arm, seed), done in finished.items()
-        for update, loss in enumerate(done.losses)
     ]
-    pd.DataFrame(curves).to_csv(outputs.curves, index=False)
-    own = predictions[predictions["test_set"] == evidence.OWN_TEST]
-    own[["arm", "label", "predicted"]].to_csv(outputs.confusion, index=False)
+    pd.concat(losses).round(5).to_csv(outputs.curves, index=False)
+    outputs.confusion.mkdir(parents=True, exist_ok=True)
+    for arm, rows in table[table["test_set"] == OWN_TEST].groupby("arm"):
+        rows[["label", "predicted"]].to_csv(outputs.confusion / f"{arm}.csv", index=False)
     outputs.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")

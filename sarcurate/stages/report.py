@@ -65,7 +65,9 @@ def _summary(params: Params, metrics: Mapping[str, Any]) -> Section:
             f"{len(dataset.classes)} classes. Test chips touch nothing but the scores below."
         ),
         Figure(
-            figures.arms_intervals(arms_table.accuracy_intervals(metrics["arms"]), next(iter(metrics["arms"]))),
+            figures.arms_intervals(
+                arms_table.accuracy_intervals(metrics["arms"]), next(iter(metrics["arms"]))
+            ),
             "Accuracy on real target test chips; the dashed line is the baseline.",
             "Accuracy of each arm with its interval",
         ),
@@ -78,7 +80,9 @@ def _chips(params: Params, sets: Mapping[str, ChipSet]) -> Section:
     counts = {ORDER.get(name, name): _counts(chips, classes) for name, chips in sets.items()}
     blocks: list[Block] = [
         Figure(
-            figures.class_count_bars(counts, classes), "Train chips per class and set.", "Bars of train chips per class"
+            figures.class_count_bars(counts, classes),
+            "Train chips per class and set.",
+            "Bars of train chips per class",
         ),
         Table(
             ["set", "chips", "revision", "radiometry", *classes],
@@ -97,7 +101,12 @@ def _counts(chips: ChipSet, classes: list[str]) -> list[int]:
 
 
 def _set_row(name: str, chips: ChipSet, classes: list[str]) -> list[str | int]:
-    head: list[str | int] = [ORDER.get(name, name), len(chips.manifest), chips.revision[:16], chips.header.radiometry.value]
+    head: list[str | int] = [
+        ORDER.get(name, name),
+        len(chips.manifest),
+        chips.revision[:16],
+        chips.header.radiometry.value,
+    ]
     return head + _counts(chips, classes)
 
 
@@ -122,7 +131,9 @@ def _grid(params: Params, chips: ChipSet) -> bytes:
 def _arms(metrics: Mapping[str, Any]) -> Section:
     figure_columns = arms_table.COLUMNS[1:]
     blocks: list[Block] = [
-        Table(arms_table.COLUMNS, arms_table.rows(metrics["arms"]), arms_table.caption(metrics), figure_columns),
+        Table(
+            arms_table.COLUMNS, arms_table.rows(metrics["arms"]), arms_table.caption(metrics), figure_columns
+        ),
         Paragraph(_detectable(metrics["smallest_detectable_difference"])),
     ]
     for name, external in metrics.get("external_tests", {}).items():
@@ -145,9 +156,7 @@ def _detectable(numbers: Mapping[str, float | None]) -> str:
 
 
 def _training(curves: pd.DataFrame) -> Section:
-    by_arm = {
-        str(arm): figures.Curve(*_pivot(part)) for arm, part in curves.groupby("arm", sort=False)
-    }
+    by_arm = {str(arm): figures.Curve(*_pivot(part)) for arm, part in curves.groupby("arm", sort=False)}
     picture = figures.training_curves(by_arm, "training loss (cross entropy, nats)")
     return Section("Training", [Figure(picture, "Mean and range over seeds.", "Training loss of each arm")])
 

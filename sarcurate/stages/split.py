@@ -21,7 +21,9 @@ Row = dict[str, Any]
 NOT_DRAWN = "left out by the draw of split.train_per_class from the train groups"
 
 
-def run(params: Params, chips: Mapping[str, Path], outputs: Mapping[str, Path], selection_out: Path) -> list[str]:
+def run(
+    params: Params, chips: Mapping[str, Path], outputs: Mapping[str, Path], selection_out: Path
+) -> list[str]:
     """Split both sensors.
 
     Args:
@@ -63,7 +65,9 @@ def _check_classes(chipset: ChipSet, classes: list[str]) -> None:
 def _with_joined_groups(chipset: ChipSet) -> list[Row]:
     """Rows whose groups are joined where they share a picture in any of its eight orientations."""
     rows = list(chipset.rows())
-    keys = run_map(lambda row: orientation_free_key(chipset.pixels(row["chip_id"])), rows, "finding duplicates")
+    keys = run_map(
+        lambda row: orientation_free_key(chipset.pixels(row["chip_id"])), rows, "finding duplicates"
+    )
     groups = join_groups([row["group_id"] for row in rows], keys)
     return [{**row, "group_id": group} for row, group in zip(rows, groups, strict=True)]
 
@@ -86,7 +90,9 @@ def _assign(rows: list[Row], side: SideSplit, seed: int) -> dict[str, str]:
 def _fold(train: list[Row], params: Params, sensor: str) -> None:
     """Write the fold of each train row into it."""
     seed = lineage.seed_from(params.dataset.root_seed, "folds", sensor)
-    folds = grouped_folds([row["label"] for row in train], [row["group_id"] for row in train], params.split.folds, seed)
+    folds = grouped_folds(
+        [row["label"] for row in train], [row["group_id"] for row in train], params.split.folds, seed
+    )
     for row, fold in zip(train, folds, strict=True):
         row["fold"] = int(fold)
 

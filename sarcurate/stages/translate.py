@@ -109,7 +109,17 @@ def _apply(method: str, chip: NDArray[np.float32], fitted: _Fitted, seed: int) -
 
 def _describe(row: Mapping[str, Any], digest: str, seed: int, target: SensorProfile) -> dict[str, Any]:
     """The parent's row, with what the translation changed."""
-    kept = ("label", "group_id", "fold", "mode", "polarisation", "incidence_deg", "azimuth_deg", "scene_id", "licence")
+    kept = (
+        "label",
+        "group_id",
+        "fold",
+        "mode",
+        "polarisation",
+        "incidence_deg",
+        "azimuth_deg",
+        "scene_id",
+        "licence",
+    )
     return {name: row[name] for name in kept} | {
         "chip_id": lineage.made_chip_id(digest),
         "origin": "translated",

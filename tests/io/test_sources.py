@@ -223,7 +223,7 @@ def test_a_manifest_path_through_a_link_is_refused(root: Path) -> None:
 )
 def test_a_broken_csv_is_an_error(root: Path, text: bytes) -> None:
     (root.parent / "chips.csv").write_bytes(text)
-    with pytest.raises(DataError, match="chips.csv: cannot be read"):
+    with pytest.raises(DataError, match=r"chips\.csv: cannot be read"):
         read_manifest(root, root.parent / "chips.csv", CLASSES)
 
 

@@ -1,0 +1,102 @@
+"""ChipSets as the training and test images of arms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sarcurate.errors import DataError
+from sarcurate.io.chipset import ChipSet
+from sarcurate.io.work_cache import WorkCache
+from sarcurate.models import arm_data
+from sarcurate.models.arm_data import LabelledChips
+from sarcurate.models.arm_runs import FinishedRun
+
+REAL = "real"
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """A test set in model space, with the ids and groups that its statistics need."""
+
+    name: str
+    chips: ChipSet
+    data: LabelledChips
+
+
+@dataclass(frozen=True)
+class ModelSpace:
+    """How chips become images: class order and image side."""
+
+    classes: Sequence[str]
+    image_px: int
+
+    def images(self, chips: ChipSet, limits_db: tuple[float, float], is_real: bool) -> LabelledChips:
+        """All chips of a set, in order of chip_id.
+
+        Raises:
+            DataError: for a class that is not one of ``classes``.
+        """
+        rows = list(chips.rows())
+        index = {name: position for position, name in enumerate(self.classes)}
+        unknown = sorted({row["label"] for row in rows} - set(index))
+        if unknown:
+            raise DataError(
+                f"{chips.root} holds classes {unknown} that dataset.classes does not name",
+                fix="correct dataset.classes or the set",
+            )
+        return arm_data.prepare(
+            [chips.intensity(row["chip_id"]) for row in rows],
+            [index[row["label"]] for row in rows],
+            [row["pixels_sha256"] for row in rows],
+            limits_db,
+            self.image_px,
+            is_real,
+        )
+
+
+def own_limits(chips: ChipSet) -> tuple[float, float]:
+    """DB range of a sensor, from its train chips."""
+    return arm_data.limits_db([chips.intensity(row["chip_id"]) for row in chips.rows()])
+
+
+def training_images(
+    space: ModelSpace, target: ChipSet, source: tuple[str, ChipSet], made: Mapping[str, ChipSet]
+) -> dict[str, LabelledChips]:
+    """Images of every set that an arm can be made of: ``real``, the source set and the made sets.
+
+    Real source chips are shown over their own sensor's dB range, as pooling them naively does; made
+    chips claim to be the target's, so they are shown over the target's.
+    """
+    limits = own_limits(target)
+    images = {REAL: space.images(target, limits, is_real=True)}
+    images[source[0]] = space.images(source[1], own_limits(source[1]), is_real=False)
+    return images | {name: space.images(chips, limits, is_real=False) for name, chips in made.items()}
+
+
+def predictions(
+    finished: Mapping[tuple[str, int], FinishedRun],
+    tests: Sequence[TestSet],
+    classes: Sequence[str],
+    cache: WorkCache,
+) -> pd.DataFrame:
+    """One row per test set, run (arm, seed) and chip; columns as ``sarcurate.io.evidence.COLUMNS``."""
+    names = np.asarray(classes, dtype=object)
+    parts: list[pd.DataFrame] = []
+    for test in tests:
+        known = test.chips.manifest[["chip_id", "group_id", "label"]]
+        for (arm, seed), run in finished.items():
+            probabilities = run.probabilities(test.data, cache)
+            part = known.assign(
+                test_set=test.name,
+                arm=arm,
+                seed=seed,
+                predicted=names[probabilities.argmax(axis=1)],
+                confidence=np.round(probabilities.max(axis=1), 4),
+                run_key=run.key,
+            )
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
