@@ -65,7 +65,7 @@ bench: env ## run one benchmark: NAME=...
 	$(BIN)/python benchmarks/$(NAME).py
 
 results: env ## assemble docs/results.md from the finished runs in docs/results/runs
-	sarcurate results docs/results/runs params docs/results.md
+	sarcurate results table docs/results/runs params docs/results.md $(if $(wildcard workspaces),--workspaces workspaces)
 
 deps: env ## bring the repository's dvc.yaml up to its modules
 	sarcurate init . --refresh

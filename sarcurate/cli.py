@@ -127,7 +127,7 @@ def evaluate(
     curves: Output,
     confusion: Output,
 ) -> None:
-    """Train ResNet50 per arm and seed, and score it on real target test chips. Resumes where it was killed."""
+    """Train ResNet50 per arm and seed, and score it on target test chips. Resumes where killed."""
     from sarcurate.stages import evaluate as stage
 
     inputs = stage.Inputs(source_train, target_train, target_test, {"physics": physics, "psd": psd})
@@ -228,3 +228,45 @@ def doctor() -> None:
         )
     if any(not finding.ok and finding.needed for finding in findings):
         raise typer.Exit(ParamsError.exit_code)
+
+
+results_app = typer.Typer(
+    help="Collect finished runs and assemble the page of results from them.", no_args_is_help=True
+)
+app.add_typer(results_app, name="results")
+
+
+@results_app.command()
+def collect(
+    workspace: Annotated[Path, typer.Argument(help="workspace whose runs are finished", show_default=False)],
+    runs: Annotated[Path, typer.Argument(help="folder of run files", show_default=False)],
+    params: Annotated[Path, typer.Option("--params", help="params file that the workspace was made from")],
+) -> None:
+    """Keep the predictions of a workspace's finished runs.
+
+    Example: sarcurate results collect workspaces/table1 docs/results/runs --params params/table1.yaml
+    """
+    from sarcurate import results
+
+    typer.echo(f"{len(results.collect(workspace, params, runs))} run files in {runs / workspace.name}")
+
+
+@results_app.command()
+def table(
+    runs: Annotated[Path, typer.Argument(help="folder of run files", show_default=False)],
+    params: Annotated[Path, typer.Argument(help="folder of params files", show_default=False)],
+    page: Annotated[Path, typer.Argument(help="page to write", show_default=False)],
+    workspaces: Annotated[
+        Path | None,
+        typer.Option(help="also recompute cache keys from the chips of the workspaces found here"),
+    ] = None,
+) -> None:
+    """Assemble the page of arms tables; refuses run files whose code, params or chips are not today's.
+
+    Example: sarcurate results table docs/results/runs params docs/results.md
+    """
+    from sarcurate import results
+
+    text = results.assemble(runs, params, workspaces)
+    page.write_text(text, encoding="utf-8")
+    typer.echo(f"wrote {page}")

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from time import monotonic
 from typing import TypeVar
+
+SECONDS_BETWEEN_LINES = 60.0
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -64,15 +67,15 @@ def progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def _plain_progress(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A line per tenth, for logs."""
-    done, said = 0, -1
+    """A line per tenth, and at least one a minute, for logs."""
+    done, said, last = 0, 0, monotonic()
 
     def advance(count: int) -> None:
-        nonlocal done, said
+        nonlocal done, said, last
         done += count
         tenth = 10 * done // max(total, 1)
-        if tenth > said:
-            said = tenth
+        if tenth > said or monotonic() - last > SECONDS_BETWEEN_LINES:
+            said, last = tenth, monotonic()
             print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
 
     yield advance

@@ -19,10 +19,13 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=60)]
 Label = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^/\\\x00-\x1f]+$")]
 
 
+OWN_TEST = "target-test"  # name of the target's own test chips beside the external tests
+
+
 class Section(BaseModel):
     """One section of params.yaml: unknown keys are errors, values cannot be changed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Code(Section):
@@ -42,7 +45,7 @@ class Sensor(Section):
     @classmethod
     def _window_is_a_pair(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("display_db"), list):
-            return {**data, "display_db": tuple(float(value) for value in data["display_db"])}
+            return {**data, "display_db": tuple(data["display_db"])}
         return data
 
     @model_validator(mode="after")
@@ -210,6 +213,8 @@ class Evaluate(Section):
             names = [item.name for item in items]
             if len(set(names)) < len(names):
                 raise ValueError(f"{what} must have distinct names")
+        if OWN_TEST in {item.name for item in self.external_tests}:
+            raise ValueError(f"external_tests must not be named {OWN_TEST}, as the target's own test set is")
         if self.arms[0].add or self.arms[0].oversample or self.arms[0].classical:
             raise ValueError(
                 "the first arm is the baseline: real chips only (add: [], no oversample, no classical)"
@@ -274,7 +279,10 @@ def check_params(data: Any, path: Path) -> Params:
 
 
 def _describe(item: Any) -> str:
-    field = ".".join(str(part) for part in item["loc"]) or "(top level)"
+    parts = [str(part) for part in item["loc"]]
+    if parts[:1] == ["acquire"]:
+        del parts[2:3]  # pydantic's tag of the source kind, which is no field
+    field = ".".join(parts) or "(top level)"
     if item["type"] == "missing":
         return f"{field}: missing; every field must be given"
     if item["type"] == "extra_forbidden":

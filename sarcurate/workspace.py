@@ -67,10 +67,10 @@ def init(folder: Path, params_file: Path | None, settings: dict[str, Any], refre
     read_yaml(start)
     data = _round_trip().load(start)
     for path, value in settings.items():
-        _replace(data, path, value)
+        replace_value(data, path, value)
     in_repository = is_repository(folder)
-    _replace(data, "code.version", __version__)
-    _replace(data, "code.source_sha256", IN_DEPS if in_repository else package_sha256())
+    replace_value(data, "code.version", __version__)
+    replace_value(data, "code.source_sha256", IN_DEPS if in_repository else package_sha256())
     params = check_params(data, start)
     folder.mkdir(parents=True, exist_ok=True)
     if not in_repository:
@@ -134,7 +134,12 @@ def module_deps(stage: str) -> list[str]:
     return names + [asset for module, asset in ASSETS_OF.items() if module in names]
 
 
-def _replace(data: Any, path: str, value: Any) -> None:
+def replace_value(data: Any, path: str, value: Any) -> None:
+    """Replace one existing value of plain params data, by its dotted path.
+
+    Raises:
+        ParamsError: where there is no such value.
+    """
     *parents, last = path.split(".")
     for key in parents:
         data = data.get(key) if isinstance(data, dict) else None

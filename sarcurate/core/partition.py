@@ -28,7 +28,8 @@ def hold_out(
         (n,) True for test.
 
     Raises:
-        DataError: when a class lies in one group, or no partition found leaves enough train chips.
+        DataError: when a class lies in one group, or no partition found has enough train chips and at least
+            one test chip of every class.
     """
     counts, group_index, class_names = _count(labels, groups)
     spread = (counts > 0).sum(axis=0)
@@ -50,7 +51,7 @@ def hold_out(
             best, best_cost = chosen, cost
         if best_cost <= np.sum((0.5 / total) ** 2):
             break
-    _check_kept(total - best @ counts, keep_per_class, class_names)
+    _check_sides(best @ counts, total, keep_per_class, class_names)
     held_out: NDArray[np.bool_] = best[group_index]
     return held_out
 
@@ -90,12 +91,15 @@ def _descend(
         current = float(costs[step])
 
 
-def _check_kept(kept: NDArray[np.int64], keep: int, class_names: Sequence[str]) -> None:
-    for name, count in zip(class_names, kept, strict=True):
-        if count < max(keep, 1):
+def _check_sides(
+    test: NDArray[np.int64], total: NDArray[np.int64], keep: int, class_names: Sequence[str]
+) -> None:
+    for name, held_out, count in zip(class_names, test, total, strict=True):
+        kept = count - held_out
+        if held_out < 1 or kept < max(keep, 1):
             raise DataError(
-                f"class {name}: {count} chips remain for training after whole groups are held out; "
-                f"{keep} were asked for",
+                f"class {name}: of {count} chips {kept} remain for training and {held_out} for test when "
+                f"whole groups are held out; expected at least {max(keep, 1)} and 1",
                 fix="lower split train_per_class or test_fraction, or add chips of more groups",
             )
 

@@ -45,21 +45,28 @@ def to_intensity(pixels: NDArray[np.generic], radiometry: Radiometry) -> NDArray
         radiometry: their meaning; amplitude-like kinds are squared.
 
     Raises:
-        RadiometryError: for complex, negative or non-finite values.
+        RadiometryError: for complex, negative or non-finite values, or ones whose square overflows float32.
     """
     if np.iscomplexobj(pixels):
         raise RadiometryError(
             f"expected detected (real) pixels, found {pixels.dtype}",
             fix="detect complex samples first: intensity = |s|^2",
         )
-    values = np.asarray(pixels, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what does not fit float32 becomes infinite, and is refused
+        values = np.asarray(pixels, dtype=np.float32)
+        squared = values if radiometry.is_power else values * values
     if not np.isfinite(values).all() or (values < 0).any():
         raise RadiometryError(
             f"{radiometry} pixels must be finite and >= 0; found "
             f"{int((~np.isfinite(values)).sum())} non-finite and {int((values < 0).sum())} negative values",
             fix="declare the right radiometry (dB values must be converted to linear first)",
         )
-    return values if radiometry.is_power else values * values
+    if not np.isfinite(squared).all():
+        raise RadiometryError(
+            f"{radiometry} pixels up to {values.max():g}: their intensity does not fit float32",
+            fix="scale the pixels down",
+        )
+    return squared
 
 
 def from_intensity(intensity: FloatArray, radiometry: Radiometry) -> NDArray[np.float32]:

@@ -94,3 +94,23 @@ def caption(metrics: Mapping[str, Any]) -> str:
         f"Real target test chips. {level} % intervals: {how}; p-values of the paired difference to the "
         f"baseline, Holm-corrected over the arms. {metrics['updates']} updates per arm."
     )
+
+
+def markdown(arms: Mapping[str, Mapping[str, Any]]) -> str:
+    """The table as Markdown; a cell cannot break out of it."""
+    lines = [COLUMNS, ["---"] + ["---:"] * (len(COLUMNS) - 1), *rows(arms)]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def detectable(numbers: Mapping[str, float | None]) -> str:
+    """The smallest detectable differences in a sentence; keys end in the share of discordant chips."""
+    parts = [
+        f"{100 * value:.1f} points where {100 * float(name.rpartition('_')[2]):.0f} % are judged differently"
+        for name, value in numbers.items()
+        if value is not None
+    ]
+    return (
+        "Smallest difference between two arms that this many independent test chips show with 80 % power: "
+        + "; ".join(parts)
+        + ". Chips of one group are not independent, so less is seen than that."
+    )

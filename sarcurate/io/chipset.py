@@ -109,7 +109,7 @@ class ChipSet:
         array = raster.read_tiff(resolve_inside(self.root, str(row["file_name"])))
         if lineage.pixels_sha256(array) != row["pixels_sha256"]:
             raise DataError(
-                f"{self.root}: the pixels of chip {chip_id} ({row['file_name']}) are not those of the manifest",
+                f"{self.root}: the pixels of {row['file_name']} are not those of the manifest",
                 fix="restore the set with `dvc checkout --force`, or rebuild it with `dvc repro`",
             )
         return array
@@ -146,8 +146,8 @@ def open_chipset(root: Path, splits: Collection[str]) -> ChipSet:
     found = {header.split, *manifest["split"]}
     if not found <= set(splits):
         raise LeakageError(
-            f"{root} holds chips of split {sorted(found - set(splits))}, but only {sorted(splits)} may be read here",
-            fix="give a ChipSet of the allowed split; test chips are for validate, evaluate and package alone",
+            f"{root} holds {sorted(found - set(splits))} chips, but only {sorted(splits)} may be read here",
+            fix="give a set of that split; test chips are for validate, evaluate and package alone",
         )
     _check_manifest(root, header, manifest)
     if revision != manifest_revision(manifest):

@@ -40,7 +40,7 @@ def open_external(
         chips = open_chipset(workspace, splits=("all",))
     if chips.header.radiometry != like.header.radiometry:
         raise RadiometryError(
-            f"external test {path} has radiometry {chips.header.radiometry}, the target {like.header.radiometry}",
+            f"external test {path}: radiometry {chips.header.radiometry}, expected {like.header.radiometry}",
             fix="give external tests in the target's radiometry",
         )
     made = sorted(set(chips.manifest["origin"]) & set(MADE))

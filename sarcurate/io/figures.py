@@ -31,6 +31,60 @@ class Curve:
     values: NDArray[np.floating]
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A chip in the overview: display levels (rows, cols), uint8, and its (azimuth, range) sides in metres.
+
+    ``sides_m`` is None where the scale is not known; then the axes count pixels.
+    """
+
+    image: NDArray[np.uint8]
+    sides_m: tuple[float, float] | None
+
+
+def overview(
+    panels: Sequence[Sequence[Panel]], row_names: Sequence[str], column_names: Sequence[str]
+) -> bytes:
+    """Chips on a table, classes down and sets across; sets with other pixel sizes keep one scale in metres.
+
+    Args:
+        panels: one row of panels per class, one panel per set.
+        row_names: one per class.
+        column_names: one per set.
+
+    Raises:
+        DataError: for no panel, rows of another length than the names, or pixels that are not 2-D uint8.
+    """
+    flat = [panel for row in panels for panel in row]
+    _check_grid([panel.image for panel in flat], [name for name in row_names for _ in column_names], 1)
+    if {len(row) for row in panels} != {len(column_names)}:
+        raise DataError(
+            f"overview: rows of {[len(row) for row in panels]} panels, expected {len(column_names)} in each",
+            fix="give one panel per set in every row",
+        )
+    with _figure(1.9 * len(column_names) + 0.6, 1.75 * len(panels) + 0.5) as (figure, png):
+        axes = figure.subplots(len(panels), len(column_names), squeeze=False, sharex="col", sharey=True)
+        for axis, panel in zip(axes.ravel(), flat, strict=True):
+            _draw_panel(axis, panel)
+        for axis, name in zip(axes[0], column_names, strict=True):
+            axis.set_title(printable(name), fontsize=9)
+        unit = "px" if any(panel.sides_m is None for panel in flat) else "m"
+        for axis, name in zip(axes[:, 0], row_names, strict=True):
+            axis.set_ylabel(f"{printable(name, 22)}\nazimuth ({unit})", fontsize=8)
+        for axis in axes[-1]:
+            axis.set_xlabel(f"range ({unit})", fontsize=8)
+        _save(figure, png)
+    return png.getvalue()
+
+
+def _draw_panel(axis: Axes, panel: Panel) -> None:
+    azimuth, range_ = panel.image.shape if panel.sides_m is None else panel.sides_m
+    axis.imshow(
+        panel.image, cmap="gray", vmin=0, vmax=255, interpolation="none", extent=(0, range_, azimuth, 0)
+    )
+    axis.tick_params(labelsize=7)
+
+
 def chip_grid(images: Sequence[NDArray[np.uint8]], labels: Sequence[str], n_columns: int) -> bytes:
     """Chips side by side, row by row, each under its label; pixels are not smoothed.
 

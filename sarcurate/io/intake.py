@@ -39,7 +39,7 @@ FROM_MANIFEST = (
 
 @dataclass(frozen=True)
 class SizeRule:
-    """Chip size against the footprint: ``exact``, ``centre_crop`` or ``keep``; footprint in metres or None."""
+    """Chip size against the footprint (metres or None): ``exact``, ``centre_crop`` or ``keep``."""
 
     policy: str
     footprint_m: float | None

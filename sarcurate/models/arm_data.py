@@ -68,7 +68,7 @@ def prepare(
 
 
 def compose(real: LabelledChips, added: Sequence[LabelledChips], repeat_to: int | None) -> TrainingSet:
-    """Training set of an arm: the real chips (repeated whole to at least ``repeat_to`` chips) and added sets."""
+    """Training set of an arm: real chips (repeated whole to at least ``repeat_to``) and added sets."""
     repeats = 1 if repeat_to is None else max(1, -(-repeat_to // len(real.labels)))
     parts = [real] * repeats + list(added)
     return TrainingSet(

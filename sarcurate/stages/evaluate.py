@@ -80,6 +80,12 @@ def run_keys(params: Params, inputs: Inputs) -> dict[tuple[str, int], str]:
     return {name: item.key() for name, item in _planned(params, _images(params, _open_train(inputs))).items()}
 
 
+def training_settings(params: Params) -> TrainingSettings:
+    """The settings that every arm shares."""
+    names = TrainingSettings.__dataclass_fields__
+    return TrainingSettings(**{name: getattr(params.evaluate, name) for name in names})
+
+
 def _open_train(inputs: Inputs) -> dict[str, ChipSet]:
     folders = {REAL: inputs.target_train, SOURCE: inputs.source_train, **inputs.made}
     return {name: open_chipset(path, splits=("train",)) for name, path in folders.items()}
@@ -104,9 +110,7 @@ def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
                 f"evaluate.arms: arm {arm.name} adds {unknown}; there are {sorted(set(images) - {REAL})}",
                 fix="name sets that the stage reads (see dvc.yaml)",
             )
-    settings = TrainingSettings(
-        **{name: getattr(evaluate, name) for name in TrainingSettings.__dataclass_fields__}
-    )
+    settings = training_settings(params)
     largest = max(len(part.labels) for part in images.values())
     return {
         (arm.name, index): ArmRun(

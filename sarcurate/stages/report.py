@@ -134,25 +134,12 @@ def _arms(metrics: Mapping[str, Any]) -> Section:
         Table(
             arms_table.COLUMNS, arms_table.rows(metrics["arms"]), arms_table.caption(metrics), figure_columns
         ),
-        Paragraph(_detectable(metrics["smallest_detectable_difference"])),
+        Paragraph(arms_table.detectable(metrics["smallest_detectable_difference"])),
     ]
     for name, external in metrics.get("external_tests", {}).items():
         caption = f"External test {name}, content {external['content_sha256'][:16]}; seen by no other stage."
         blocks.append(Table(arms_table.COLUMNS, arms_table.rows(external["arms"]), caption, figure_columns))
     return Section("Arms", blocks)
-
-
-def _detectable(numbers: Mapping[str, float | None]) -> str:
-    parts = [
-        f"{100 * value:.1f} points where {100 * float(name.rpartition('_')[2]):.0f} % of the chips are judged differently"
-        for name, value in numbers.items()
-        if value is not None
-    ]
-    return (
-        "Smallest difference between two arms that this number of independent test chips shows with 80 % power: "
-        + "; ".join(parts)
-        + ". Chips of one group are not independent, so less is seen than that."
-    )
 
 
 def _training(curves: pd.DataFrame) -> Section:

@@ -67,7 +67,7 @@ def _grid(profile: SensorProfile) -> SensorGrid:
     if rows_m is None or cols_m is None:
         raise ParamsError(
             f"sensor profile {profile.name}: its resolution is unknown, and translation needs it",
-            fix="copy the profile, add range_resolution_m and azimuth_resolution_m, and name the copy in params",
+            fix="copy the profile, add range_ and azimuth_resolution_m, and name the copy in params",
         )
     return SensorGrid(
         azimuth_spacing_m=profile.azimuth_spacing_m,

@@ -1,0 +1,203 @@
+"""Results: run files collected from workspaces, and the page of arms tables assembled from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from sarcurate.errors import DataError
+from sarcurate.io import arms_table, evidence, lineage
+from sarcurate.io.run_files import RunFile, read_run, write_run
+from sarcurate.models.arm_runs import code_key
+from sarcurate.params import Params, check_params, read_params, read_yaml
+from sarcurate.stages import evaluate
+from sarcurate.workspace import replace_value
+
+VARIANT = "variant.json"
+NOTES = "notes.md"
+STALE = "run the variant again and collect it (see docs/results.md), or delete these run files"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Where a workspace came from: a params file and the values replaced in it, by dotted path."""
+
+    params: str
+    replaced: Mapping[str, Any]
+
+    def load(self, params_folder: Path) -> Params:
+        """The params that the runs should have been made with, as the repository has them today."""
+        path = params_folder / self.params
+        data = read_yaml(path)
+        for name, value in self.replaced.items():
+            replace_value(data, name, value)
+        return check_params(data, path)
+
+
+def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
+    """Write a run file for every run that a workspace has finished, and how its params differ from a file.
+
+    Raises:
+        DataError: when the workspace has no predictions yet.
+    """
+    params = read_params(workspace / "params.yaml")
+    try:
+        metrics = json.loads((workspace / "metrics/evaluation.json").read_text(encoding="utf-8"))
+        table = pd.read_parquet(workspace / "metrics/predictions.parquet")
+    except OSError as error:
+        raise DataError(
+            f"{workspace} has no finished evaluation: {error}", fix="run `dvc repro` there first"
+        ) from error
+    folder = runs_root / workspace.name
+    folder.mkdir(parents=True, exist_ok=True)
+    variant = Variant(params_file.name, _differences(read_params(params_file), params))
+    (folder / VARIANT).write_text(json.dumps(asdict(variant), indent=2) + "\n", encoding="utf-8")
+    written = []
+    own = table[table["test_set"] == evaluate.OWN_TEST]
+    for run_key, rows in own.groupby("run_key", sort=False):
+        arm, seed = str(rows["arm"].iloc[0]), int(rows["seed"].iloc[0])
+        facts = {
+            **_expected(params),
+            "arm": arm,
+            "seed": seed,
+            "run_key": str(run_key),
+            "n_train": metrics["arms"][arm]["n_train"],
+            "dataset_revision": metrics["dataset_revision"],
+        }
+        written.append(folder / f"{arm}.seed{seed}.parquet")
+        write_run(written[-1], RunFile(facts, rows))
+    return written
+
+
+def _differences(start: Params, params: Params) -> dict[str, Any]:
+    """Values of ``params`` that differ from ``start``, by dotted path; the section code aside."""
+    before = dict(_flat(start.model_dump(mode="json", exclude={"code"})))
+    after = dict(_flat(params.model_dump(mode="json", exclude={"code"})))
+    return {name: value for name, value in after.items() if before.get(name) != value}
+
+
+def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in data.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _expected(params: Params) -> dict[str, Any]:
+    """What a run must have been made with to count: code, data params and evaluate settings."""
+    data = params.model_dump(mode="json", include={"dataset", "acquire", "ingest", "split", "translate"})
+    settings = asdict(evaluate.training_settings(params))
+    arms = {arm.name: arm.model_dump(mode="json") for arm in params.evaluate.arms}
+    return {"code_key": code_key(), "data": data, "settings": settings, "arms": arms}
+
+
+def assemble(runs_root: Path, params_folder: Path, workspaces: Path | None) -> str:
+    """The text of docs/results.md.
+
+    Args:
+        runs_root: one folder of run files per variant.
+        params_folder: where the params files named in the variants lie.
+        workspaces: where present, cache keys are also recomputed from the chips of each variant found there.
+
+    Raises:
+        DataError: naming run files whose code, params or chips are not today's.
+    """
+    folders = sorted(path.parent for path in runs_root.glob(f"*/{VARIANT}"))
+    sections = [_section(folder, params_folder, workspaces) for folder in folders]
+    notes = (runs_root.parent / NOTES).read_text(encoding="utf-8")
+    return "\n".join(["# Results", "", notes, *sections])
+
+
+def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
+    data = json.loads((folder / VARIANT).read_text(encoding="utf-8"))
+    variant = Variant(data["params"], data["replaced"])
+    params = variant.load(params_folder)
+    runs = [read_run(path) for path in sorted(folder.glob("*.parquet"))]
+    _refuse_stale(folder, params, runs)
+    if workspaces is not None and (workspaces / folder.name / "data/real/target-train").is_dir():
+        _refuse_other_chips(folder, params, runs, workspaces / folder.name)
+    arms = _arms(params, runs)
+    seeds = max(numbers["n_seeds"] for numbers in arms.values())
+    n_test = next(iter(arms.values()))["n_test"]
+    how = {
+        "interval_level": params.evaluate.interval_level,
+        "seeds": seeds,
+        "updates": params.evaluate.updates,
+    }
+    return "\n".join(
+        [
+            f"## {folder.name}",
+            "",
+            f"{_EVIDENCE[params.dataset.evidence]} Data set revision `{runs[0].facts['dataset_revision']}`, "
+            f"{params.split.target.train_per_class} target train chips per class, {n_test} target test chips in "
+            f"{runs[0].predictions['group_id'].nunique()} groups.",
+            "",
+            arms_table.markdown(arms),
+            "",
+            arms_table.caption(how),
+            "",
+            arms_table.detectable(evidence.detectable_differences(n_test)),
+            "",
+            f"Again: `{_command(folder.name, variant)}`",
+            "",
+        ]
+    )
+
+
+_EVIDENCE = {
+    "smoke": "A smoke run, not evidence.",
+    "simulated_target": "**The target sensor is simulated: no cross-sensor result.**",
+    "real": "Both sensors are real.",
+}
+
+
+def _refuse_stale(folder: Path, params: Params, runs: list[RunFile]) -> None:
+    expected = json.loads(json.dumps(_expected(params)))
+    for run in runs:
+        for name in ("code_key", "data", "settings"):
+            if run.facts[name] != expected[name]:
+                raise DataError(f"{folder}: run {_name(run)} is stale: its {name} is not today's", fix=STALE)
+        if run.facts["arms"][run.facts["arm"]] != expected["arms"].get(run.facts["arm"]):
+            raise DataError(f"{folder}: run {_name(run)} is stale: its arm is not today's", fix=STALE)
+
+
+def _refuse_other_chips(folder: Path, params: Params, runs: list[RunFile], workspace: Path) -> None:
+    data = workspace / "data"
+    inputs = evaluate.Inputs(
+        data / "real/source-train",
+        data / "real/target-train",
+        data / "real/target-test",
+        {path.name: path for path in sorted((data / "translated").iterdir())},
+    )
+    keys = evaluate.run_keys(params, inputs)
+    for run in runs:
+        if keys[run.facts["arm"], run.facts["seed"]] != run.facts["run_key"]:
+            raise DataError(f"{folder}: run {_name(run)} is stale: {workspace} holds other chips", fix=STALE)
+
+
+def _name(run: RunFile) -> str:
+    return f"{run.facts['arm']} seed {run.facts['seed']}"
+
+
+def _arms(params: Params, runs: list[RunFile]) -> dict[str, dict[str, Any]]:
+    order = {arm.name: position for position, arm in enumerate(params.evaluate.arms)}
+    runs = sorted(runs, key=lambda run: (order[run.facts["arm"]], run.facts["seed"]))
+    table = pd.concat([run.predictions.assign(arm=run.facts["arm"], seed=run.facts["seed"]) for run in runs])
+    seed = lineage.seed_from(params.dataset.root_seed, "bootstrap")
+    resampling = evidence.Resampling(params.evaluate.interval_level, params.evaluate.bootstrap_draws, seed)
+    n_train = {run.facts["arm"]: run.facts["n_train"] for run in runs}
+    scores = evidence.arm_scores(table, params.dataset.classes, resampling)
+    return {arm: {"n_train": n_train[arm]} | numbers for arm, numbers in scores.items()}
+
+
+def _command(name: str, variant: Variant) -> str:
+    replaced = " ".join(f"{path}={json.dumps(value)}" for path, value in variant.replaced.items())
+    return f"make repro PARAMS=params/{variant.params} NAME={name}" + (
+        f' SET="{replaced}"' if replaced else ""
+    )
