@@ -13,7 +13,7 @@ export SARCURATE_MIRROR := $(abspath $(SARCURATE_MIRROR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all lint types format imports check bench results deps clean
+.PHONY: help env repro test test-all lint types format imports check bench results figures deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -66,6 +66,10 @@ bench: env ## run one benchmark: NAME=...
 
 results: env ## assemble docs/results.md from the finished runs in docs/results/runs
 	sarcurate results table docs/results/runs params docs/results.md $(if $(wildcard workspaces),--workspaces workspaces)
+
+figures: repro ## rebuild docs/figures/overview.png, the figure of the README, from the default run
+	mkdir -p docs/figures
+	cp metrics/report/overview.png docs/figures/overview.png
 
 deps: env ## bring the repository's dvc.yaml up to its modules
 	sarcurate init . --refresh

@@ -154,13 +154,16 @@ def report(
 
 def _setting(text: str) -> tuple[str, Any]:
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     path, equals, value = text.partition("=")
+    fix = "for example --set split.target.train_per_class=10"
     if not equals:
-        raise ParamsError(
-            f"--set {text}: expected PATH=VALUE", fix="for example --set split.target.train_per_class=10"
-        )
-    return path, YAML(typ="safe", pure=True).load(value)
+        raise ParamsError(f"--set {text}: expected PATH=VALUE", fix=fix)
+    try:
+        return path, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise ParamsError(f"--set {text}: the value is not valid YAML: {error}", fix=fix) from error
 
 
 @app.command()
@@ -194,7 +197,8 @@ def fetch(
     name: Annotated[str, typer.Argument(help="public set, for example tsx-s1-slc", show_default=False)],
     mirror: Annotated[Path | None, typer.Option(help="mirror folder; default SARCURATE_MIRROR")] = None,
     base_url: Annotated[
-        str | None, typer.Option("--from", help="server that lays out the set as a mirror")
+        str | None,
+        typer.Option("--from", help="server that lays out the set as a mirror; default the set's origin"),
     ] = None,
 ) -> None:
     """Download a public set into the mirror folder and check every file's SHA-256. Resumes.
@@ -202,17 +206,17 @@ def fetch(
     Example:
         sarcurate fetch tsx-s1-slc --mirror mirror
     """
-    from sarcurate.io import public_sets
+    from sarcurate.io.fetching import fetch as fill
+    from sarcurate.io.public_sets import load_set
 
     folder = mirror or mirror_folder()
     if folder is None:
         raise ParamsError("no mirror folder", fix="give --mirror DIR or set SARCURATE_MIRROR")
-
-    def tell(done: int, total: int, path: str) -> None:
-        print(f"\r{done}/{total} {path:<60.60}", end="", file=sys.stderr, flush=True)
-
-    public_sets.fetch(public_sets.load_set(name), folder, base_url=base_url, progress=tell)
-    typer.echo(f"\n{name}: complete in {folder / name}")
+    described = load_set(name)
+    done = fill(described, folder, base_url=base_url)
+    typer.echo(f"{name}: {done.downloaded} files downloaded, all verified, in {folder / name}")
+    if done.missing_domains:
+        typer.echo(f"not there: {', '.join(done.missing_domains)}. {described.fetch_note}")
 
 
 @app.command()

@@ -17,8 +17,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._+-]*$", max_length=60)]
 Label = Annotated[str, Field(min_length=1, max_length=80, pattern=r"^[^/\\\x00-\x1f]+$")]
-
-
 OWN_TEST = "target-test"  # name of the target's own test chips beside the external tests
 
 
@@ -254,7 +252,7 @@ def read_yaml(path: Path) -> Any:
     """Plain data of a YAML 1.2 file, as DVC reads it (1e-4 is a number, on is a word).
 
     Raises:
-        ParamsError: when the file is missing or is not YAML.
+        ParamsError: when the file is missing, cannot be read or is not YAML.
     """
     try:
         return YAML(typ="safe", pure=True).load(path)
@@ -262,7 +260,9 @@ def read_yaml(path: Path) -> Any:
         raise ParamsError(
             f"there is no {path}", fix="run in a workspace, or make one: sarcurate init DIR --params FILE"
         ) from error
-    except YAMLError as error:
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read: {error.strerror}", fix="name a params file") from error
+    except (YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(f"{path} is not valid YAML: {error}", fix="correct the line named above") from error
 
 

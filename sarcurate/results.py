@@ -135,8 +135,8 @@ def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
             f"## {folder.name}",
             "",
             f"{_EVIDENCE[params.dataset.evidence]} Data set revision `{runs[0].facts['dataset_revision']}`, "
-            f"{params.split.target.train_per_class} target train chips per class, {n_test} target test chips in "
-            f"{runs[0].predictions['group_id'].nunique()} groups.",
+            f"{params.split.target.train_per_class} target train chips per class, "
+            f"{n_test} target test chips in {runs[0].predictions['group_id'].nunique()} groups.",
             "",
             arms_table.markdown(arms),
             "",

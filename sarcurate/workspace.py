@@ -85,7 +85,7 @@ def pipeline_text(params: Params, in_repository: bool) -> str:
     from io import StringIO
 
     yaml = _round_trip()
-    pipeline = yaml.load(_asset("dvc.yaml"))
+    pipeline = yaml.load(_asset("pipeline.yaml"))
     for name, stage in pipeline["stages"].items():
         extra = external_inputs(params).get(name, [])
         if in_repository:

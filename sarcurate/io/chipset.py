@@ -145,8 +145,9 @@ def open_chipset(root: Path, splits: Collection[str]) -> ChipSet:
     manifest = _read_manifest(root)
     found = {header.split, *manifest["split"]}
     if not found <= set(splits):
+        odd = sorted(map(str, found - set(splits)))
         raise LeakageError(
-            f"{root} holds {sorted(found - set(splits))} chips, but only {sorted(splits)} may be read here",
+            f"{root} holds {odd} chips, but only {sorted(splits)} may be read here",
             fix="give a set of that split; test chips are for validate, evaluate and package alone",
         )
     _check_manifest(root, header, manifest)
@@ -198,7 +199,13 @@ def _read_manifest(root: Path) -> pd.DataFrame:
             f"{path}: columns differ from the ChipSet format: {odd or 'order'}",
             fix="rebuild the set with this version of sarcurate",
         )
-    manifest: pd.DataFrame = table.cast(SCHEMA).to_pandas(types_mapper=_pandas_types)
+    try:
+        manifest: pd.DataFrame = table.cast(SCHEMA).to_pandas(types_mapper=_pandas_types)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
+        raise DataError(
+            f"{path}: a column has another type: {error}",
+            fix="rebuild the set with this version of sarcurate",
+        ) from error
     return manifest
 
 
@@ -252,17 +259,7 @@ class ChipSetWriter:
         Raises:
             DataError: for an id given twice, an unknown column or pixels that no ChipSet can hold.
         """
-        chip_id = str(row["chip_id"])
-        if chip_id in self._rows:
-            raise DataError(
-                f"chip {chip_id} ({row.get('source_path')}) was added twice to {self._root}",
-                fix="the same pixels at the same path are one chip; remove the repeated row",
-            )
-        unknown = set(row) - set(SCHEMA.names)
-        if unknown:
-            raise DataError(
-                f"chip {chip_id} has unknown columns {sorted(unknown)}", fix="see docs/chipset-format.md"
-            )
+        chip_id = self._new_id(row)
         stem = f"{chip_id[:2]}/{chip_id}"
         chip_file, preview_file = f"chips/{stem}.tif", f"previews/{stem}.png"
         array = raster.storable(pixels, chip_id)
@@ -275,15 +272,38 @@ class ChipSetWriter:
         self._remember(row, chip_id, chip_file, preview_file, lineage.pixels_sha256(array))
 
     def copy(self, chips: ChipSet, row: Mapping[str, Any]) -> None:
-        """Take one chip over from another ChipSet, byte for byte, with ``row`` as its new row."""
-        chip_id = str(row["chip_id"])
+        """Take one chip over from another ChipSet, byte for byte, with ``row`` as its new row.
+
+        Raises:
+            DataError: for an id given twice, an unknown column or a missing file.
+        """
+        chip_id = self._new_id(row)
         for name in (row["file_name"], row["preview_file_name"]):
             source = resolve_inside(chips.root, str(name))
+            if not source.is_file():
+                raise DataError(
+                    f"{chips.root}: {name} of chip {chip_id} is missing",
+                    fix="restore the set with `dvc checkout --force`, or rebuild it with `dvc repro`",
+                )
             (self._root / str(name)).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, self._root / str(name))
         self._remember(
             row, chip_id, str(row["file_name"]), str(row["preview_file_name"]), str(row["pixels_sha256"])
         )
+
+    def _new_id(self, row: Mapping[str, Any]) -> str:
+        chip_id = str(row["chip_id"])
+        if chip_id in self._rows:
+            raise DataError(
+                f"chip {chip_id} ({row.get('source_path')}) was added twice to {self._root}",
+                fix="the same pixels at the same path are one chip; remove the repeated row",
+            )
+        unknown = set(row) - set(SCHEMA.names)
+        if unknown:
+            raise DataError(
+                f"chip {chip_id} has unknown columns {sorted(unknown)}", fix="see docs/chipset-format.md"
+            )
+        return chip_id
 
     def _remember(self, row: Mapping[str, Any], chip_id: str, chip: str, preview: str, pixels: str) -> None:
         self._rows[chip_id] = {

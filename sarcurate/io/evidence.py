@@ -64,6 +64,7 @@ class _Runs:
     truth: NDArray[np.int64]
     predicted: NDArray[np.int64]  # (seeds, n_test)
     groups: NDArray[np.str_]
+    chips: tuple[str, ...]
     seeds: tuple[int, ...]
 
 
@@ -74,13 +75,16 @@ def arm_results(predictions: pd.DataFrame, classes: list[str], resampling: Resam
         predictions: rows of one test set with ``COLUMNS``, arms in the order to report.
 
     Raises:
-        DataError: when arms were scored on different chips, or a run is incomplete.
+        DataError: when there are no predictions, arms were scored on different chips, a run is incomplete,
+            or a class is unknown.
     """
+    if predictions.empty:
+        raise DataError("there are no predictions to score", fix="run evaluate first")
     arms = list(dict.fromkeys(predictions["arm"]))
     runs = {arm: _runs_of(predictions[predictions["arm"] == arm], classes, arm) for arm in arms}
     baseline = runs[arms[0]]
     for arm in arms[1:]:
-        if len(runs[arm].truth) != len(baseline.truth) or (runs[arm].groups != baseline.groups).any():
+        if not _same_chips(runs[arm], baseline):
             raise DataError(
                 f"arm {arm} was scored on other test chips than {arms[0]}",
                 fix="evaluate all arms on one test set",
@@ -105,10 +109,24 @@ def _runs_of(rows: pd.DataFrame, classes: list[str], arm: str) -> _Runs:
         )
     predicted = _indices(ordered["predicted"], index).reshape(len(seeds), len(chips))
     truth = _indices(first["label"], index)
-    return _Runs(truth, predicted, first["group_id"].to_numpy(dtype=str), seeds)
+    return _Runs(truth, predicted, first["group_id"].to_numpy(dtype=str), tuple(chips), seeds)
+
+
+def _same_chips(one: _Runs, other: _Runs) -> bool:
+    return (
+        one.chips == other.chips
+        and np.array_equal(one.truth, other.truth)
+        and np.array_equal(one.groups, other.groups)
+    )
 
 
 def _indices(names: pd.Series, index: dict[str, int]) -> NDArray[np.int64]:
+    unknown = sorted(set(names) - set(index))
+    if unknown:
+        raise DataError(
+            f"predictions name classes {unknown}, expected some of {sorted(index)}",
+            fix="score predictions with the class list that they were made with",
+        )
     return np.array([index[name] for name in names], dtype=np.int64)
 
 

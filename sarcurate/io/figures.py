@@ -53,26 +53,20 @@ def overview(
         column_names: one per set.
 
     Raises:
-        DataError: for no panel, rows of another length than the names, or pixels that are not 2-D uint8.
+        DataError: for no panel, another number than the names call for, or pixels that are not 2-D uint8.
     """
     flat = [panel for row in panels for panel in row]
     _check_grid([panel.image for panel in flat], [name for name in row_names for _ in column_names], 1)
-    if {len(row) for row in panels} != {len(column_names)}:
-        raise DataError(
-            f"overview: rows of {[len(row) for row in panels]} panels, expected {len(column_names)} in each",
-            fix="give one panel per set in every row",
-        )
     with _figure(1.9 * len(column_names) + 0.6, 1.75 * len(panels) + 0.5) as (figure, png):
         axes = figure.subplots(len(panels), len(column_names), squeeze=False, sharex="col", sharey=True)
         for axis, panel in zip(axes.ravel(), flat, strict=True):
             _draw_panel(axis, panel)
-        for axis, name in zip(axes[0], column_names, strict=True):
-            axis.set_title(printable(name), fontsize=9)
         unit = "px" if any(panel.sides_m is None for panel in flat) else "m"
         for axis, name in zip(axes[:, 0], row_names, strict=True):
             axis.set_ylabel(f"{printable(name, 22)}\nazimuth ({unit})", fontsize=8)
-        for axis in axes[-1]:
-            axis.set_xlabel(f"range ({unit})", fontsize=8)
+        for top, bottom, name in zip(axes[0], axes[-1], column_names, strict=True):
+            top.set_title(printable(name), fontsize=9)
+            bottom.set_xlabel(f"range ({unit})", fontsize=8)
         _save(figure, png)
     return png.getvalue()
 

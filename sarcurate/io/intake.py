@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcurate.core.radiometry import Radiometry
+from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.errors import DataError, RadiometryError
 from sarcurate.execution import track
 from sarcurate.io import lineage, raster
@@ -59,14 +59,13 @@ def take_in(
         records = raw.table.to_dict("records")
         for record in track(records, f"ingesting {out.name}", len(records)):
             row = {str(key): lineage.plain(value) for key, value in record.items()}
-            pixels = _decode(raw, row, profile, size)
-            writer.add(_describe(row, pixels, raw, profile), pixels)
+            whole = _decode(raw, row)
+            pixels, top, left = _fit(whole, row, profile, size)
+            writer.add(_describe(_moved(row, top, left), pixels, raw, profile), pixels)
     return len(raw.table)
 
 
-def _decode(
-    raw: RawSet, row: Mapping[str, Any], profile: SensorProfile, size: SizeRule
-) -> NDArray[np.generic]:
+def _decode(raw: RawSet, row: Mapping[str, Any]) -> NDArray[np.generic]:
     path = resolve_inside(raw.root, row["path"])
     pixels = raster.read_chip(path)
     if pixels.was_complex and not raw.radiometry.is_power:
@@ -84,27 +83,38 @@ def _decode(
             f"{path}: every pixel is zero", fix="remove the chip, or read it from its product again"
         )
     array = raster.storable(pixels.values, str(path))
-    spacing = (_value(row, "azimuth_spacing_m", profile), _value(row, "range_spacing_m", profile))
-    return _fit(array, spacing, size, path)
+    try:
+        to_intensity(array, raw.radiometry)
+    except RadiometryError as error:
+        raise RadiometryError(f"{path}: {error.problem}", fix=error.fix) from error
+    return array
 
 
 def _fit(
-    array: NDArray[np.generic], spacing_m: tuple[float, float], size: SizeRule, path: Path
-) -> NDArray[np.generic]:
+    array: NDArray[np.generic], row: Mapping[str, Any], profile: SensorProfile, size: SizeRule
+) -> tuple[NDArray[np.generic], int, int]:
+    """The chip in the size asked for, and the row and column of ``array`` that it starts at."""
     if size.policy == "keep" or size.footprint_m is None:
-        return array
+        return array, 0, 0
+    spacing_m = (_value(row, "azimuth_spacing_m", profile), _value(row, "range_spacing_m", profile))
     rows, cols = (round(size.footprint_m / step) for step in spacing_m)
     if array.shape == (rows, cols):
-        return array
+        return array, 0, 0
     larger = array.shape[0] >= rows and array.shape[1] >= cols
     if size.policy == "exact" or not larger:
         raise DataError(
-            f"{path}: {array.shape[0]} x {array.shape[1]} px, but a footprint of {size.footprint_m} m at "
-            f"{spacing_m[0]} x {spacing_m[1]} m is {rows} x {cols} px",
-            fix="set dataset.footprint_m and ingest.size (centre_crop cuts larger chips, keep takes any size)",
+            f"{row['path']}: {array.shape[0]} x {array.shape[1]} px, but a footprint of {size.footprint_m} m "
+            f"at {spacing_m[0]} x {spacing_m[1]} m is {rows} x {cols} px",
+            fix="set dataset.footprint_m and ingest.size (centre_crop cuts larger chips, keep takes any)",
         )
     top, left = (array.shape[0] - rows) // 2, (array.shape[1] - cols) // 2
-    return array[top : top + rows, left : left + cols]
+    return array[top : top + rows, left : left + cols], top, left
+
+
+def _moved(row: Mapping[str, Any], top: int, left: int) -> dict[str, Any]:
+    """The row of a chip whose window in the scene starts ``top`` rows and ``left`` columns later."""
+    later = {"first_row_px": top, "first_col_px": left}
+    return {**row, **{name: row[name] + step for name, step in later.items() if row.get(name) is not None}}
 
 
 def _describe(

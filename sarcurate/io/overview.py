@@ -13,17 +13,14 @@ from sarcurate.io.chipset import ChipSet
 Row = Mapping[str, Any]
 
 
-def draw(
-    sets: Mapping[str, ChipSet], names: Mapping[str, str], classes: Sequence[str], in_metres: bool
-) -> bytes:
+def draw(sets: Mapping[str, ChipSet], classes: Sequence[str], in_metres: bool) -> bytes:
     """PNG with a row per class and a column per set, each set over its own display window.
 
     Made chips stand beside the source chip that they were made of. Target chips are other objects, so
     level, resolution and speckle may be compared with theirs, not the scene.
 
     Args:
-        sets: ``source`` first and real, ``target`` last and real, made sets between; train chips only.
-        names: heading of each set.
+        sets: by heading; the source sensor's first, the target's last, made sets between; train chips only.
         classes: classes to show.
         in_metres: scale the axes by the chips' spacing; otherwise they count pixels.
 
@@ -34,7 +31,7 @@ def draw(
         [_panel(sets[name], row, in_metres) for name, row in _matched(sets, label).items()]
         for label in classes
     ]
-    return figures.overview(panels, classes, [names.get(name, name) for name in sets])
+    return figures.overview(panels, classes, list(sets))
 
 
 def _matched(sets: Mapping[str, ChipSet], label: str) -> dict[str, Row]:

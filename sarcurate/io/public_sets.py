@@ -1,20 +1,14 @@
-"""Public sets: what each one is, reading a verified local mirror of it, and filling that mirror."""
+"""Public sets: what each one is, and reading a verified local mirror of it."""
 
 from __future__ import annotations
 
-import hashlib
-import http.client
 import json
 import re
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Callable, Hashable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import pandas as pd
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -23,18 +17,14 @@ from ruamel.yaml.error import YAMLError
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError
-from sarcurate.io.safe import atomic_write, read_bounded, resolve_inside, sha256_file
+from sarcurate.io.safe import read_bounded, resolve_inside, sha256_file
 from sarcurate.io.sources import check_labels, did_you_mean
 
 _STRICT = ConfigDict(extra="forbid", strict=True)
 _MAX_TEXT_BYTES = 64 << 20
-_MAX_FILE_BYTES = 1 << 30
-_TIMEOUT_S = 60.0
+Conversion = Literal["none", "complex_npy_to_iq_int16", "jpeg_to_centre_crop_128_png"]
 # manifest column -> ours; a set's manifest has some of them
 _COLUMNS = {"scene": "scene_id", "polarisation": "polarisation", "row": "first_row_px", "col": "first_col_px"}
-
-Opener = Callable[..., AbstractContextManager[BinaryIO]]
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -63,11 +53,25 @@ class NoGroups:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where the original files of a domain are, and how the mirror's files are made from them.
+
+    The original of ``<domain>/<class>/<name>.<any>`` is ``<base_url>/<folders[class]>/<name><suffix>``.
+    """
+
+    __pydantic_config__: ClassVar[ConfigDict] = _STRICT
+    base_url: str
+    folders: dict[str, str]
+    suffix: str
+    conversion: Conversion
+
+
+@dataclass(frozen=True)
 class Domain:
     """One sensor's part of a set; ``sensor`` names a sensor profile.
 
     ``polarisation`` is for manifests without that column; None where it is not known.
-    ``obtainable`` is False where the original repository does not hold the chips.
+    ``origin`` is None where no public repository holds the chips.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -75,15 +79,16 @@ class Domain:
     band: str
     polarisation: str | None
     classes: tuple[str, ...]
-    obtainable: bool
+    origin: Origin | None
 
 
 @dataclass(frozen=True)
 class SetDescriptor:
     """What there is to know about a public set before reading it.
 
-    ``base_url`` is a place that serves the mirror's layout, None where no public one is known; then
-    ``fetch_note`` says what to do. ``traps`` are sentences a user must know.
+    ``base_url`` is a place that serves the mirror's layout, None where no public one is known; then chips
+    come from the domains' origins. ``fetch_note`` says what of that was tried and what cannot be had.
+    ``traps`` are sentences a user must know.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
@@ -132,6 +137,12 @@ def read_descriptor(path: Path) -> SetDescriptor:
     if found.name != path.stem or not re.fullmatch("[0-9a-f]{64}", found.sums_sha256):
         fix = "name the file after the set, and give sums_sha256 as 64 hexadecimal digits"
         raise DataError(f"{path}: found name {found.name!r} and sums_sha256 {found.sums_sha256!r}", fix=fix)
+    for name, domain in found.domains.items():
+        if domain.origin is not None and set(domain.origin.folders) != set(domain.classes):
+            fix = f"give one folder for each of {list(domain.classes)}"
+            raise DataError(
+                f"{path}: domain {name} has origin folders {list(domain.origin.folders)}", fix=fix
+            )
     return found
 
 
@@ -149,73 +160,28 @@ def read_set(descriptor: SetDescriptor, mirror: Path, domain: str, classes: Sequ
     if domain not in descriptor.domains:
         fix = f"{did_you_mean(domain, list(descriptor.domains))}choose one of {list(descriptor.domains)}"
         raise DataError(f"set {descriptor.name} has no domain {domain!r}", fix=fix)
-    sums = _read_sums(descriptor, root)
-    _verify(root, descriptor.manifest, sums)
-    table = pd.read_csv(root / descriptor.manifest, dtype="str", keep_default_na=False, na_values=[""])
-    wanted = {"path", "domain", "class"} | {getattr(descriptor.groups, "column", "path")}
-    if not wanted <= set(table.columns):
-        fix = "correct the manifest or the descriptor's groups"
-        raise DataError(
-            f"{root / descriptor.manifest} lacks columns {sorted(wanted - set(table.columns))}", fix=fix
-        )
+    sums = read_sums(descriptor, root)
+    table = read_table(descriptor, root, sums)
     table = table[(table["domain"] == domain) & table["class"].isin(classes)]
     table = table.sort_values("path", ignore_index=True)
     check_labels(table["class"].tolist(), classes, f"set {descriptor.name}, domain {domain}")
     for path in table["path"]:
-        _verify(root, path, sums)
+        verify(root, path, sums)
     return _rows(descriptor, domain, table)
 
 
-def fetch(
-    descriptor: SetDescriptor,
-    mirror: Path,
-    *,
-    base_url: str | None = None,
-    opener: Opener = urllib.request.urlopen,
-    progress: Progress | None = None,
-) -> int:
-    """Fill ``mirror/<set>`` from a server that lays out the set as a mirror does; returns files downloaded.
-
-    Each file appears only when complete and verified, so that an interrupted fetch goes on where it was.
-
-    Args:
-        descriptor: the set.
-        mirror: folder of all sets; made where missing.
-        base_url: http(s) address of the set's folder; the descriptor's own where None.
-        opener: called as ``opener(url, timeout=seconds)``.
-        progress: told (files done, files in all, path) after each file.
-
-    Raises:
-        DataError: no address known, a file that the server lacks, a broken transfer, a wrong SHA-256.
-    """
-    address = base_url if base_url is not None else descriptor.base_url
-    if address is None:
-        fix = f"`sarcurate fetch {descriptor.name} --from URL` (a server of the mirror folder), or copy it"
-        raise DataError(f"set {descriptor.name} has no automatic source: {descriptor.fetch_note}", fix=fix)
-    if not address.startswith(("http://", "https://")):
-        raise DataError(f"cannot fetch from {address!r}", fix="give an http:// or https:// address")
-    root = mirror / descriptor.name
-    root.mkdir(parents=True, exist_ok=True)
-    downloaded = _fetch_file(address, root, descriptor.sums, descriptor.sums_sha256, opener)
-    sums = _read_sums(descriptor, root)
-    for done, (path, expected) in enumerate(sums.items(), start=1):
-        downloaded += _fetch_file(address, root, path, expected, opener)
-        if progress is not None:
-            progress(done, len(sums), path)
-    return downloaded
+def packaged_lists(name: str) -> resources.abc.Traversable:
+    """The package's folder with a set's manifest and sums file, each as ``<file>.gz``."""
+    return _assets() / name
 
 
-def _assets() -> resources.abc.Traversable:
-    return resources.files("sarcurate") / "assets" / "sets"
-
-
-def _read_sums(descriptor: SetDescriptor, root: Path) -> dict[str, str]:
-    """Path -> SHA-256 of the set's sums file, which itself must be the descriptor's."""
+def read_sums(descriptor: SetDescriptor, root: Path) -> dict[str, str]:
+    """Path -> SHA-256 of the sums file below ``root``, which itself must be the descriptor's."""
     name = descriptor.name
     if not (root / descriptor.sums).is_file():
         fix = f"set SARCURATE_MIRROR or run `sarcurate fetch {name}`"
         raise DataError(f"public set {name} is not mirrored: {root / descriptor.sums} is missing", fix=fix)
-    _verify(root, descriptor.sums, {descriptor.sums: descriptor.sums_sha256})
+    verify(root, descriptor.sums, {descriptor.sums: descriptor.sums_sha256})
     sums: dict[str, str] = {}
     for line in read_bounded(root / descriptor.sums, _MAX_TEXT_BYTES).decode().splitlines():
         match = re.fullmatch("([0-9a-f]{64})  (.+)", line)
@@ -227,13 +193,30 @@ def _read_sums(descriptor: SetDescriptor, root: Path) -> dict[str, str]:
     return sums
 
 
-def _verify(root: Path, path: str, sums: dict[str, str]) -> None:
+def read_table(descriptor: SetDescriptor, root: Path, sums: dict[str, str]) -> pd.DataFrame:
+    """The set's manifest as text columns, verified; DataError where a needed column is missing."""
+    verify(root, descriptor.manifest, sums)
+    table = pd.read_csv(root / descriptor.manifest, dtype="str", keep_default_na=False, na_values=[""])
+    wanted = {"path", "domain", "class"} | {getattr(descriptor.groups, "column", "path")}
+    if not wanted <= set(table.columns):
+        lacking = sorted(wanted - set(table.columns))
+        fix = "correct the manifest or the descriptor's groups"
+        raise DataError(f"{root / descriptor.manifest} lacks columns {lacking}", fix=fix)
+    return table
+
+
+def verify(root: Path, path: str, sums: dict[str, str]) -> None:
+    """Raise DataError unless the file ``path`` below ``root`` is listed and has its SHA-256."""
     if path not in sums:
         raise DataError(f"{root / path} is in no sums file", fix="remove it or fetch the set again")
     found = sha256_file(resolve_inside(root, path))
     if found != sums[path]:
         fix = f"the file was changed or damaged: remove it and run `sarcurate fetch {root.name}`"
         raise DataError(f"{root / path}: found SHA-256 {found}, expected {sums[path]}", fix=fix)
+
+
+def _assets() -> resources.abc.Traversable:
+    return resources.files("sarcurate") / "assets" / "sets"
 
 
 def _rows(descriptor: SetDescriptor, domain: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -270,29 +253,3 @@ def _group(descriptor: SetDescriptor, domain: str, row: dict[Hashable, str]) -> 
             return f"{domain}/{int(found[1]) // size * size}"
         case NoGroups():
             return row["path"]
-
-
-def _fetch_file(address: str, root: Path, path: str, expected: str, opener: Opener) -> int:
-    """Download one file unless it is there already; 1 where it was downloaded."""
-    place = resolve_inside(root, path)
-    if place.is_file() and sha256_file(place) == expected:
-        return 0
-    url = f"{address.rstrip('/')}/{urllib.parse.quote(path)}"
-    place.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with opener(url, timeout=_TIMEOUT_S) as answer:
-            data = answer.read(_MAX_FILE_BYTES)
-    except urllib.error.HTTPError as error:
-        error.close()
-        fix = "check the address: it must serve the set's mirror folder"
-        raise DataError(f"{url}: the server answered {error.code} {error.reason}", fix=fix) from error
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        fix = "run the fetch again; files that are there already are kept"
-        raise DataError(f"{url}: the transfer broke off: {error!r}", fix=fix) from error
-    found = hashlib.sha256(data).hexdigest()
-    if found != expected:
-        fix = "run the fetch again; if it stays, the server holds another version: try another mirror"
-        raise DataError(f"{url}: found SHA-256 {found} ({len(data)} bytes), expected {expected}", fix=fix)
-    with atomic_write(place) as file:
-        file.write(data)
-    return 1

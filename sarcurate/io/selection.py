@@ -78,9 +78,13 @@ def read_selection(path: Path) -> Selection:
         raise DataError(
             f"cannot read the selection {path}: {error}", fix="rebuild it with `dvc repro`"
         ) from error
-    if table.schema.names != SCHEMA.names:
+    if not table.schema.equals(SCHEMA):
         raise DataError(
-            f"{path}: columns {table.schema.names}, expected {SCHEMA.names}",
+            f"{path}: columns {_columns(table.schema)}, expected {_columns(SCHEMA)}",
             fix="rebuild it with `dvc repro`",
         )
-    return make_selection(Choice(**row) for row in table.cast(SCHEMA).to_pylist())
+    return make_selection(Choice(**row) for row in table.to_pylist())
+
+
+def _columns(schema: pa.Schema) -> str:
+    return ", ".join(f"{field.name} ({field.type})" for field in schema)

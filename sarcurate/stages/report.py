@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from sarcurate.core.display import to_uint8_db
-from sarcurate.io import arms_table, figures
+from sarcurate.io import arms_table, figures, overview
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, render
 from sarcurate.params import Params
@@ -22,7 +22,8 @@ EVIDENCE_NOTES = {
     "simulated_target": "The target sensor is simulated: these are no cross-sensor results.",
     "real": "Both sensors are real.",
 }
-ORDER = {"source": "source, real", "target": "target, real"}
+SENSORS = ("source", "target")
+OVERVIEW_CLASSES = 4  # more rows would not be read
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Inputs:
 
 
 def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
-    """Write ``out/index.html``; one line for the terminal."""
+    """Write ``out/index.html`` and ``out/overview.png``; one line for the terminal."""
     metrics = json.loads(inputs.metrics.read_text(encoding="utf-8"))
     sets = {name: open_chipset(path, splits=("train",)) for name, path in inputs.sets.items()}
     sections = [
@@ -53,7 +54,17 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     )
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(page, encoding="utf-8")
+    (out / "overview.png").write_bytes(_overview(params, sets))
     return [f"report: {out / 'index.html'}"]
+
+
+def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:
+    made = [name for name in sets if name not in SENSORS]
+    ordered = {_title(name, sets[name]): sets[name] for name in ("source", *made, "target")}
+    classes = params.dataset.classes
+    shown = np.linspace(0, len(classes) - 1, min(len(classes), OVERVIEW_CLASSES)).round().astype(int)
+    in_metres = params.dataset.footprint_m is not None
+    return overview.draw(ordered, [classes[index] for index in shown], in_metres)
 
 
 def _summary(params: Params, metrics: Mapping[str, Any]) -> Section:
@@ -77,7 +88,7 @@ def _summary(params: Params, metrics: Mapping[str, Any]) -> Section:
 
 def _chips(params: Params, sets: Mapping[str, ChipSet]) -> Section:
     classes = params.dataset.classes
-    counts = {ORDER.get(name, name): _counts(chips, classes) for name, chips in sets.items()}
+    counts = {_title(name, chips): _counts(chips, classes) for name, chips in sets.items()}
     blocks: list[Block] = [
         Figure(
             figures.class_count_bars(counts, classes),
@@ -91,9 +102,15 @@ def _chips(params: Params, sets: Mapping[str, ChipSet]) -> Section:
         ),
     ]
     for name, chips in sets.items():
-        caption = f"{ORDER.get(name, name)}: {params.report.grid_chips} train chips of each class, dB {_window(chips)}."
+        many = f"{params.report.grid_chips} train chips of each class"
+        caption = f"{_title(name, chips)}: {many}, dB {_window(chips)}."
         blocks.append(Figure(_grid(params, chips), caption, f"Chips of {name} by class"))
     return Section("Chips", blocks)
+
+
+def _title(name: str, chips: ChipSet) -> str:
+    """A made set by its name, a sensor's own chips with the profile, which says where it is simulated."""
+    return f"{name} ({chips.header.sensor})" if name in SENSORS else name
 
 
 def _counts(chips: ChipSet, classes: list[str]) -> list[int]:
@@ -102,7 +119,7 @@ def _counts(chips: ChipSet, classes: list[str]) -> list[int]:
 
 def _set_row(name: str, chips: ChipSet, classes: list[str]) -> list[str | int]:
     head: list[str | int] = [
-        ORDER.get(name, name),
+        _title(name, chips),
         len(chips.manifest),
         chips.revision[:16],
         chips.header.radiometry.value,

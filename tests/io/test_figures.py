@@ -26,7 +26,12 @@ def curve() -> figures.Curve:
     return figures.Curve(steps, np.stack([1 / (1 + steps), 2 / (1 + steps)]))
 
 
+def panel(sides_m: tuple[float, float] | None) -> figures.Panel:
+    return figures.Panel(CHIP, sides_m)
+
+
 FIGURES: dict[str, Callable[[], bytes]] = {
+    "overview": lambda: figures.overview([[panel((24.0, 32.0))] * 2], NAMES[:1], NAMES[1:3]),
     "grid": lambda: figures.chip_grid([CHIP] * 5, NAMES, 3),
     "bars": lambda: figures.class_count_bars({"real": [3] * 5, "migrated": [0, 1, 2, 3, 4]}, NAMES),
     "curves": lambda: figures.training_curves({"real only": curve(), NAMES[1]: curve()}, "loss"),
@@ -78,6 +83,25 @@ def test_grid_shows_the_pixels_of_every_chip_in_order(drawn: list[Any]) -> None:
         np.testing.assert_array_equal(pixels, chip)
 
 
+def test_overview_puts_classes_down_and_sets_across_at_one_scale(drawn: list[Any]) -> None:
+    fine, coarse = figures.Panel(CHIP, (24.0, 32.0)), figures.Panel(255 - CHIP[::2, ::2], (24.0, 32.0))
+    figures.overview([[fine, coarse], [coarse, fine]], ["F-15", "F-16"], ["source", "target"])
+    axes = [axis for axis in drawn[0].axes if axis.images]
+    for axis, shown in zip(axes, [fine, coarse, coarse, fine], strict=True):
+        np.testing.assert_array_equal(axis.images[0].get_array(), shown.image)
+        assert list(axis.images[0].get_extent()) == [0, 32.0, 24.0, 0]
+    assert [axis.get_title() for axis in axes] == ["source", "target", "", ""]
+    assert [axis.get_ylabel() for axis in axes] == ["F-15\nazimuth (m)", "", "F-16\nazimuth (m)", ""]
+    assert [axis.get_xlabel() for axis in axes] == ["", "", "range (m)", "range (m)"]
+
+
+def test_overview_counts_pixels_where_metres_are_not_known(drawn: list[Any]) -> None:
+    figures.overview([[panel(None)]], ["F-15"], ["source"])
+    axis = drawn[0].axes[0]
+    assert list(axis.images[0].get_extent()) == [0, 16, 12, 0]
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("range (px)", "F-15\nazimuth (px)")
+
+
 def test_confusion_cells_say_k_of_n(drawn: list[Any]) -> None:
     figures.confusion_figure([[11, 2], [0, 0]], ["a", "b"])
     axis = drawn[0].axes[0]
@@ -118,6 +142,8 @@ def test_printable_keeps_plain_names_and_replaces_what_the_font_lacks() -> None:
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
+        (lambda: figures.overview([], [], ["source"]), "found 0 images"),
+        (lambda: figures.overview([[panel(None)]], ["a"], ["source", "target"]), "2 labels"),
         (lambda: figures.chip_grid([], [], 3), "found 0 images"),
         (lambda: figures.chip_grid([CHIP], ["a", "b"], 3), "2 labels"),
         (lambda: figures.chip_grid([CHIP.astype(float)], ["a"], 3), "'a' is float64"),

@@ -1,0 +1,173 @@
+"""Shared by the tests of models, stages, workspace and pipeline: tiny params and the sets made from them."""
+
+from __future__ import annotations
+
+import copy
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+MADE = ("physics", "psd")
+TINY = {
+    "code.source_sha256": "deps",
+    "dataset.classes": ["B-52", "F-16"],
+    "acquire.source.chips_per_class": {"B-52": 6, "F-16": 6},
+    "acquire.target.chips_per_class": {"B-52": 12, "F-16": 12},
+    "evaluate.arms": [
+        {"name": "real-only", "add": [], "oversample": False, "classical": False},
+        {"name": "real+physics", "add": ["physics"], "oversample": False, "classical": False},
+    ],
+    "evaluate.updates": 1,
+    "evaluate.batch_size": 4,
+    "evaluate.threads": 1,
+    "evaluate.bootstrap_draws": 200,
+}
+QUIET_ENVIRONMENT = {
+    "DVC_NO_ANALYTICS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "GIT_AUTHOR_NAME": "nobody",
+    "GIT_AUTHOR_EMAIL": "nobody@example.org",
+    "GIT_COMMITTER_NAME": "nobody",
+    "GIT_COMMITTER_EMAIL": "nobody@example.org",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_SYSTEM": os.devnull,
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quiet_environment(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """Offline, no telemetry, this environment's commands first, nothing of the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in QUIET_ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("dvc-site-cache")))
+        patch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+        mirror = os.environ.get("SARCURATE_MIRROR")
+        if mirror:  # a relative path means the folder that pytest was called in
+            patch.setenv("SARCURATE_MIRROR", str(request.config.invocation_params.dir / mirror))
+        yield
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    return REPOSITORY
+
+
+def _set(data: Any, path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    for key in parents:
+        data = data[key]
+    data[last] = value
+
+
+@pytest.fixture(scope="session")
+def tiny_data() -> Callable[..., dict[str, Any]]:
+    """``tiny_data({"evaluate.seeds": 1})``: params/quick.yaml, made tinier, as plain data."""
+    quick = YAML(typ="safe", pure=True).load(REPOSITORY / "params" / "quick.yaml")
+
+    def make(settings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        data: dict[str, Any] = copy.deepcopy(quick)
+        for path, value in (TINY | dict(settings or {})).items():
+            _set(data, path, copy.deepcopy(value))
+        return data
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_params(tiny_data: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """As ``tiny_data``, checked: a Params."""
+    from sarcurate.params import check_params
+
+    return lambda settings=None: check_params(tiny_data(settings), Path("params.yaml"))
+
+
+@dataclass(frozen=True)
+class TinySets:
+    """ChipSets of the tiny params, made by the stages in this process; not to be written to."""
+
+    root: Path
+
+    def raw(self) -> dict[str, Path]:
+        return {side: self.root / "raw" / side for side in ("source", "target")}
+
+    def chips(self) -> dict[str, Path]:
+        return {side: self.root / "chips" / side for side in ("source", "target")}
+
+    def parts(self) -> dict[str, Path]:
+        names = ("source-train", "source-test", "target-train", "target-test")
+        return {name: self.root / "real" / name for name in names}
+
+    def made(self) -> dict[str, Path]:
+        return {name: self.root / "translated" / name for name in MADE}
+
+    def selection(self) -> Path:
+        return self.root / "split.parquet"
+
+
+@pytest.fixture(scope="session")
+def tiny_sets(
+    tiny_params: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory, quiet_environment: None
+) -> TinySets:
+    from sarcurate.stages import acquire, ingest, split, translate
+
+    sets, params = TinySets(tmp_path_factory.mktemp("tiny")), tiny_params()
+    acquire.run(params, sets.raw(), None)
+    ingest.run(params, sets.raw(), sets.chips())
+    split.run(params, sets.chips(), sets.parts(), sets.selection())
+    parts = sets.parts()
+    translate.run(params, parts["source-train"], parts["target-train"], sets.made())
+    return sets
+
+
+@dataclass(frozen=True)
+class TinyEvaluation:
+    """Where an evaluate of the tiny sets wrote; not to be written to."""
+
+    inputs: Any
+    outputs: Any
+    cache: Path
+
+
+@pytest.fixture(scope="session")
+def evaluate_paths(tiny_sets: TinySets) -> Callable[[Path], Any]:
+    """Inputs and outputs of evaluate on the tiny sets, the outputs below a folder."""
+    from sarcurate.stages import evaluate
+
+    parts = tiny_sets.parts()
+    inputs = evaluate.Inputs(
+        parts["source-train"], parts["target-train"], parts["target-test"], tiny_sets.made()
+    )
+
+    def make(folder: Path) -> TinyEvaluation:
+        outputs = evaluate.Outputs(
+            folder / "evaluation.json",
+            folder / "predictions.parquet",
+            folder / "training_loss.csv",
+            folder / "confusion",
+        )
+        return TinyEvaluation(inputs, outputs, folder / "cache")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_evaluation(
+    tiny_params: Callable[..., Any],
+    evaluate_paths: Callable[[Path], TinyEvaluation],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> TinyEvaluation:
+    from sarcurate.stages import evaluate
+
+    made = evaluate_paths(tmp_path_factory.mktemp("tiny-evaluation"))
+    evaluate.run(tiny_params(), made.inputs, made.outputs, made.cache)
+    return made

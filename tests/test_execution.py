@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sarcurate.execution import progress, run_map, track
+
+
+@given(items=st.lists(st.integers(0, 30), max_size=40))
+def test_serial_map_is_a_list_comprehension(items: list[int]) -> None:
+    assert run_map(math.factorial, items, "mapping") == [math.factorial(item) for item in items]
+
+
+def test_processes_give_the_same_list_in_the_same_order() -> None:
+    items = [7, 3, 3, 0, 12, 1, 9] * 5
+    assert run_map(math.factorial, items, "mapping", workers=2) == run_map(math.factorial, items, "mapping")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_in_one_item_comes_through(workers: int) -> None:
+    with pytest.raises(ValueError, match="negative"):
+        run_map(math.factorial, [1, -1], "mapping", workers=workers)
+
+
+def test_a_log_gets_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(track(iter("ab" * 100), "reading", 200)) == list("ab" * 100)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[-1] == "reading: 200/200"
+    counts = [int(line.removeprefix("reading: ").partition("/")[0]) for line in lines]
+    assert all(later - earlier == 20 for earlier, later in pairwise(counts))
+
+
+def test_bigger_steps_and_nothing_to_do_are_fine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_map(math.factorial, [], "mapping") == []
+    with progress("training", 3) as advance:
+        advance(2)
+        advance(1)
+    assert capsys.readouterr().err.splitlines()[-2:] == ["training: 2/3", "training: 3/3"]
+
+
+def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    assert list(track("abc", "reading", 3)) == ["a", "b", "c"]
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "reading" in err
+    assert "3/3" in err
