@@ -128,7 +128,7 @@ def test_a_workspace_of_other_code_is_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    _write(tmp_path, tiny_data({"code.source_sha256": "0" * 64}))
+    _write(tmp_path, tiny_data({"code.source_sha256": "f" * 64}))
     monkeypatch.chdir(tmp_path)
     code, said = call("acquire", "a", "b")
     assert code == 2

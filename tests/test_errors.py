@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import pickle
-
 import pytest
 
 from sarcurate import errors
@@ -36,8 +34,3 @@ def test_no_kind_shares_the_exit_code_of_a_bug_or_of_success() -> None:
 def test_an_error_without_a_fix_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="fix"):
         SarcurateError("something is wrong")  # type: ignore[call-arg]
-
-
-def test_an_error_crosses_process_borders() -> None:
-    error = pickle.loads(pickle.dumps(errors.DataError("bad", fix="mend")))
-    assert (type(error), error.problem, error.fix) == (errors.DataError, "bad", "mend")

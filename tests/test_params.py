@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ HERE = Path("my.yaml")
 Loc = tuple[str | int, ...]
 
 
+@cache
+def _read(name: str) -> Any:
+    return read_yaml(ROOT / name)
+
+
 def _data(name: str = "params.yaml") -> Any:
-    data = read_yaml(ROOT / name)
+    data = copy.deepcopy(_read(name))
     data["evaluate"]["external_tests"] = [{"name": "other", "path": "incoming/other"}]
     return data
 

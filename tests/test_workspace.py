@@ -113,7 +113,7 @@ def test_refresh_keeps_edited_params_and_their_comments(own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "other"), [(f"version: {__version__}", "version: 0.0.9"), (workspace.package_sha256(), "0" * 64)]
+    ("found", "other"), [(f"version: {__version__}", "version: 0.0.9"), (workspace.package_sha256(), "f" * 64)]
 )
 def test_other_code_is_refused_until_a_refresh(own: Path, found: str, other: str) -> None:
     _edit(own, found, other)

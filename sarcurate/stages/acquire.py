@@ -6,19 +6,16 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from sarcurate.core.airframes import airframe_named
 from sarcurate.core.radiometry import Radiometry
-from sarcurate.core.scene_plan import plan_chips, plan_scenes
-from sarcurate.core.simulator import render
 from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import track
 from sarcurate.io import lineage, public_sets
 from sarcurate.io.raw import RawSet, write_raw
 from sarcurate.io.safe import resolve_inside
 from sarcurate.io.sensors import load_profile
+from sarcurate.io.simulated import SimulationPlan, simulate
 from sarcurate.io.sources import read_class_folders, read_manifest
 from sarcurate.params import FolderSource, Params, PublicSetSource, SimulatedSource, Source
 
@@ -60,44 +57,16 @@ def _simulate(params: Params, side: str, source: SimulatedSource, out: Path) -> 
         )
     profile = load_profile(dataset.source.profile if side == "source" else dataset.target.profile)
     low_deg, high_deg = source.incidence_deg
-    scene_seed = lineage.seed_from(dataset.root_seed, "scenes", side)
-    recipes = plan_chips(source.chips_per_class, plan_scenes(source.scenes, (low_deg, high_deg), scene_seed))
-    rows = []
-    for recipe in track(recipes, f"simulating {side}", len(recipes)):
-        digest = lineage.recipe_sha256(
-            {
-                "simulator": lineage.code_sha256("sarcurate.core.simulator", "sarcurate.core.airframes"),
-                "label": recipe.label,
-                "index": recipe.index,
-                "side": side,
-                "profile": repr(profile.sensor_model()),
-                "footprint_m": dataset.footprint_m,
-                "scenes": [source.scenes, low_deg, high_deg],
-                "root_seed": dataset.root_seed,
-            }
-        )
-        seed = lineage.seed_from(digest)
-        chip = render(recipe, airframe_named(recipe.label), profile.sensor_model(), dataset.footprint_m, seed)
-        path = out / recipe.label / f"{recipe.index:05d}.npy"
-        path.parent.mkdir(exist_ok=True)
-        np.save(path, chip.intensity)
-        rows.append(
-            {
-                "path": path.relative_to(out).as_posix(),
-                "label": recipe.label,
-                "group_id": f"{side}-{recipe.scene.scene_id}",
-                "scene_id": f"{side}-{recipe.scene.scene_id}",
-                "incidence_deg": chip.truth["incidence_deg"],
-                "azimuth_deg": chip.truth["azimuth_deg"],
-                "truth_enl": chip.truth["clutter_enl"],
-                "truth_range_resolution_m": chip.truth["range_resolution_m"],
-                "truth_azimuth_resolution_m": chip.truth["azimuth_resolution_m"],
-                "seed": seed,
-                "recipe_sha256": digest,
-                "licence": "Apache-2.0 (simulated by sarcurate)",
-            }
-        )
-    return RawSet(out, pd.DataFrame(rows), Radiometry.SIGMA0, "simulated")
+    plan = SimulationPlan(
+        side=side,
+        chips_per_class=source.chips_per_class,
+        scenes=source.scenes,
+        incidence_deg=(low_deg, high_deg),
+        sensor=profile.sensor_model(),
+        footprint_m=dataset.footprint_m,
+        root_seed=dataset.root_seed,
+    )
+    return simulate(plan, out)
 
 
 def _copy_public_set(params: Params, source: PublicSetSource, out: Path, mirror: Path | None) -> RawSet:

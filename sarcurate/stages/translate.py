@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sarcurate.core import translation
 from sarcurate.core.grid import SensorGrid
 from sarcurate.core.radiometry import from_intensity
-from sarcurate.errors import ParamsError
+from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import track
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
@@ -51,10 +51,10 @@ def run(params: Params, source_train: Path, target_train: Path, outputs: Mapping
 def _fit(params: Params, source: ChipSet, target: ChipSet) -> _Fitted:
     source_profile = load_profile(params.dataset.source.profile)
     target_profile = load_profile(params.dataset.target.profile)
-    target_statistics = translation.fit_target(_intensities(target), _grid(target_profile))
+    target_statistics = translation.fit_target(_intensities(target), _grid(target_profile, target))
     source_statistics = translation.fit_source(
         _intensities(source),
-        _grid(source_profile),
+        _grid(source_profile, source),
         target_statistics,
         same_pixels=params.translate.same_pixels,
         seed=lineage.seed_from(params.dataset.root_seed, "translate", "fit"),
@@ -62,19 +62,22 @@ def _fit(params: Params, source: ChipSet, target: ChipSet) -> _Fitted:
     return _Fitted(source_statistics, target_statistics, target, target_profile)
 
 
-def _grid(profile: SensorProfile) -> SensorGrid:
+def _grid(profile: SensorProfile, chips: ChipSet) -> SensorGrid:
+    """Spacing of the chips themselves, resolution of their sensor."""
     rows_m, cols_m = profile.azimuth_resolution_m, profile.range_resolution_m
     if rows_m is None or cols_m is None:
         raise ParamsError(
             f"sensor profile {profile.name}: its resolution is unknown, and translation needs it",
             fix="copy the profile, add range_ and azimuth_resolution_m, and name the copy in params",
         )
-    return SensorGrid(
-        azimuth_spacing_m=profile.azimuth_spacing_m,
-        range_spacing_m=profile.range_spacing_m,
-        azimuth_resolution_m=rows_m,
-        range_resolution_m=cols_m,
-    )
+    spacings = chips.manifest[["azimuth_spacing_m", "range_spacing_m"]].drop_duplicates()
+    if len(spacings) > 1:
+        raise DataError(
+            f"{chips.root}: chips of {len(spacings)} pixel spacings: {spacings.to_numpy().tolist()[:4]}",
+            fix="bring the chips of one sensor to one spacing before you add them",
+        )
+    azimuth_m, range_m = (float(value) for value in spacings.iloc[0])
+    return SensorGrid(azimuth_m, range_m, rows_m, cols_m)
 
 
 def _intensities(chips: ChipSet) -> list[NDArray[np.float32]]:
@@ -83,22 +86,23 @@ def _intensities(chips: ChipSet) -> list[NDArray[np.float32]]:
 
 def _translate(params: Params, method: str, source: ChipSet, fitted: _Fitted, out: Path) -> None:
     rows = list(source.rows())
+    # What was fitted on, by pixels alone: a new manifest column changes no chip.
+    fitted_on = [lineage.merkle_root(chips.manifest["pixels_sha256"]) for chips in (source, fitted.like)]
     with ChipSetWriter(out, replace(fitted.like.header, split="train")) as writer:
         for row in track(rows, f"translating ({method})", len(rows)):
             recipe = {
                 "method": method,
                 "parent": row["chip_id"],
+                "fitted_on": fitted_on,
+                "grids": [asdict(fitted.source.grid), asdict(fitted.target.grid)],
                 "same_pixels": params.translate.same_pixels,
-                "source_revision": source.revision,
-                "target_revision": fitted.like.revision,
                 "root_seed": params.dataset.root_seed,
-                "code": lineage.code_sha256("sarcurate.core.translation"),
             }
             digest = lineage.recipe_sha256(recipe)
             seed = lineage.seed_from(digest)
             chip = _apply(method, source.intensity(row["chip_id"]), fitted, seed)
             pixels = from_intensity(chip, fitted.like.header.radiometry)
-            writer.add(_describe(row, digest, seed, fitted.profile), pixels)
+            writer.add(_describe(row, digest, seed, fitted), pixels)
 
 
 def _apply(method: str, chip: NDArray[np.float32], fitted: _Fitted, seed: int) -> NDArray[np.float32]:
@@ -107,7 +111,7 @@ def _apply(method: str, chip: NDArray[np.float32], fitted: _Fitted, seed: int) -
     return translation.psd(chip, fitted.source, fitted.target)
 
 
-def _describe(row: Mapping[str, Any], digest: str, seed: int, target: SensorProfile) -> dict[str, Any]:
+def _describe(row: Mapping[str, Any], digest: str, seed: int, fitted: _Fitted) -> dict[str, Any]:
     """The parent's row, with what the translation changed."""
     kept = (
         "label",
@@ -123,10 +127,10 @@ def _describe(row: Mapping[str, Any], digest: str, seed: int, target: SensorProf
     return {name: row[name] for name in kept} | {
         "chip_id": lineage.made_chip_id(digest),
         "origin": "translated",
-        "band": target.band,
-        "range_spacing_m": target.range_spacing_m,
-        "azimuth_spacing_m": target.azimuth_spacing_m,
-        "looks_nominal": target.looks_nominal,
+        "band": fitted.profile.band,
+        "range_spacing_m": fitted.target.grid.range_spacing_m,
+        "azimuth_spacing_m": fitted.target.grid.azimuth_spacing_m,
+        "looks_nominal": fitted.profile.looks_nominal,
         "nodata_fraction": 0.0,
         "parents": [row["chip_id"]],
         "seed": seed,

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from sarcurate.errors import DataError
+from sarcurate.io import evidence
+from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.work_cache import WorkCache
+from sarcurate.models import arm_data
+from sarcurate.models.arm_runs import FinishedRun
+from sarcurate.models.arm_sets import REAL, ModelSpace, TestSet, own_limits, predictions, training_images
+
+TestSet.__test__ = False  # type: ignore[attr-defined]  # no test class, whatever its name says
+SPACE = ModelSpace(["B-52", "F-16"], 32)
+
+
+def _train(tiny_sets: Any, name: str) -> ChipSet:
+    path = tiny_sets.made()[name] if name in tiny_sets.made() else tiny_sets.parts()[name]
+    return open_chipset(path, splits=("train",))
+
+
+def test_images_come_in_order_of_chip_id_with_their_labels(tiny_sets: Any) -> None:
+    chips = _train(tiny_sets, "target-train")
+    images = SPACE.images(chips, (-25.0, 10.0), is_real=True)
+    rows = list(chips.rows())
+    assert [SPACE.classes[label] for label in images.labels] == [row["label"] for row in rows]
+    assert images.pixels_sha256 == tuple(row["pixels_sha256"] for row in rows)
+    assert images.images.shape == (len(rows), 32, 32)
+
+
+def test_an_unknown_class_is_refused(tiny_sets: Any) -> None:
+    with pytest.raises(DataError, match=r"classes \['F-16'\]"):
+        ModelSpace(["B-52", "F-15"], 32).images(_train(tiny_sets, "target-train"), (-25.0, 10.0), True)
+
+
+def test_source_chips_keep_their_own_range_and_made_chips_take_the_targets(tiny_sets: Any) -> None:
+    target, source, physics = (_train(tiny_sets, name) for name in ("target-train", "source-train", "physics"))
+    images = training_images(SPACE, target, ("source", source), {"physics": physics})
+    assert list(images) == [REAL, "source", "physics"]
+    assert images[REAL].limits_db == own_limits(target) == images["physics"].limits_db
+    assert images["source"].limits_db == own_limits(source) != own_limits(target)
+    assert [part.is_real for part in images.values()] == [True, False, False]
+
+
+def test_limits_are_those_of_all_train_chips(tiny_sets: Any) -> None:
+    chips = _train(tiny_sets, "target-train")
+    pooled = np.stack([chips.intensity(row["chip_id"]) for row in chips.rows()]).ravel()
+    expected = np.percentile(10 * np.log10(pooled[pooled > 0].astype(float)), arm_data.LIMIT_PERCENTILES)
+    np.testing.assert_allclose(own_limits(chips), expected)
+
+
+class _Known:
+    """A finished run that always predicts one class."""
+
+    def __init__(self, answer: int) -> None:
+        self.key = f"key-{answer}"
+        self._answer = answer
+
+    def probabilities(self, test: arm_data.LabelledChips, _cache: WorkCache) -> NDArray[np.float32]:
+        found = np.full((len(test.labels), 2), 0.25, np.float32)
+        found[:, self._answer] = 0.75
+        return found
+
+
+def test_predictions_hold_one_row_per_test_set_run_and_chip(tiny_sets: Any, tmp_path: Path) -> None:
+    chips = _train(tiny_sets, "target-train")
+    images = SPACE.images(chips, (-25.0, 10.0), is_real=True)
+    tests = [TestSet("own", chips, images), TestSet("far", chips, images)]
+    finished = {("real-only", 0): _Known(0), ("real-only", 1): _Known(1), ("real+x", 0): _Known(1)}
+    table = predictions(
+        cast("dict[tuple[str, int], FinishedRun]", finished), tests, SPACE.classes, WorkCache(tmp_path)
+    )
+    assert set(table.columns) == set(evidence.COLUMNS)
+    assert len(table) == 2 * 3 * len(chips.manifest)
+    assert set(table["confidence"]) == {0.75}
+    answers = table.groupby(["arm", "seed"])["predicted"].unique().map(list).to_dict()
+    assert answers == {("real-only", 0): ["B-52"], ("real-only", 1): ["F-16"], ("real+x", 0): ["F-16"]}
+    own = table[(table["test_set"] == "own") & (table["arm"] == "real+x")]
+    assert own["chip_id"].tolist() == chips.manifest["chip_id"].tolist()
+    assert own["label"].tolist() == chips.manifest["label"].tolist()
