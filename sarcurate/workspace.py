@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap
 from sarcurate import __version__
 from sarcurate.errors import ParamsError
 from sarcurate.io import lineage
+from sarcurate.io.safe import sha256_file
 from sarcurate.params import FolderSource, Params, check_params, read_yaml
 
 IN_DEPS = "deps"  # code.source_sha256 of the repository, whose dvc.yaml lists the modules instead
@@ -26,13 +27,23 @@ HEAD = "# Written by `sarcurate init --refresh` from the packaged pipeline; edit
 
 
 def package_sha256() -> str:
-    """Hash of every module of the package, comments and docstrings aside."""
-    return lineage.code_sha256("sarcurate.cli")
+    """Hash of every module of the package, comments and docstrings aside, and of its assets."""
+    root = _package() / "assets"
+    assets = [
+        [path.relative_to(root).as_posix(), sha256_file(path)]
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    ]
+    return lineage.sha256_text(lineage.canonical_json([lineage.code_sha256("sarcurate.cli"), assets]))
+
+
+def _package() -> Path:
+    return Path(str(resources.files("sarcurate")))
 
 
 def is_repository(folder: Path) -> bool:
     """True where the folder holds the sources of the package that is running."""
-    return Path(str(resources.files("sarcurate"))).resolve() == (folder / "sarcurate").resolve()
+    return _package().resolve() == (folder / "sarcurate").resolve()
 
 
 def check_code(params: Params) -> None:
@@ -128,7 +139,7 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
 
 def module_deps(stage: str) -> list[str]:
     """Package files that a stage depends on, relative to the repository: modules and their assets."""
-    package = Path(str(resources.files("sarcurate")))
+    package = _package()
     files = lineage.module_closure(f"sarcurate.stages.{stage}")
     names = [path.relative_to(package.parent).as_posix() for path in files]
     return names + [asset for module, asset in ASSETS_OF.items() if module in names]
@@ -152,7 +163,7 @@ def replace_value(data: Any, path: str, value: Any) -> None:
 
 def _begin_version_control(folder: Path) -> None:
     (folder / "data").mkdir(exist_ok=True)
-    (folder / ".gitignore").write_text(_asset("gitignore"), encoding="utf-8")
+    _ignore_outputs(folder / ".gitignore")
     if shutil.which("git") is None or shutil.which("dvc") is None:
         raise ParamsError(
             "git and dvc are needed and one is missing", fix="install git and `pip install sarcurate[dvc]`"
@@ -162,6 +173,13 @@ def _begin_version_control(folder: Path) -> None:
     if not (folder / ".dvc").exists():
         subprocess.run(["dvc", "init", "-q"], cwd=folder, check=True)
     subprocess.run(["dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
+
+
+def _ignore_outputs(path: Path) -> None:
+    """Add what the pipeline writes to .gitignore; lines of the user and of `dvc add` stay."""
+    kept = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = kept + [line for line in _asset("gitignore").splitlines() if line not in kept]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _asset(name: str) -> str:

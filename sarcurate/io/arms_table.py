@@ -109,6 +109,8 @@ def detectable(numbers: Mapping[str, float | None]) -> str:
         for name, value in numbers.items()
         if value is not None
     ]
+    if not parts:
+        return "The test chips are too few to show any difference between two arms with 80 % power."
     return (
         "Smallest difference between two arms that this many independent test chips show with 80 % power: "
         + "; ".join(parts)

@@ -168,8 +168,9 @@ def _result(
         seed=resampling.seed,
         level=resampling.level,
     )
-    if len(runs.seeds) == 1:
-        intervals["accuracy"] = wilson_interval(int(correct[0]), n_test, resampling.level)
+    if len(runs.seeds) == 1 or intervals["accuracy"].low == intervals["accuracy"].high:
+        # Where every group scored alike the bootstrap has no width, which is no certainty.
+        intervals["accuracy"] = wilson_interval(round(float(correct.mean())), n_test, resampling.level)
     recall = scores(confusion).per_class_recall
     return ArmResult(
         arm=arm,

@@ -165,6 +165,7 @@ def read_set(descriptor: SetDescriptor, mirror: Path, domain: str, classes: Sequ
     table = table[(table["domain"] == domain) & table["class"].isin(classes)]
     table = table.sort_values("path", ignore_index=True)
     check_labels(table["class"].tolist(), classes, f"set {descriptor.name}, domain {domain}")
+    _check_presence(descriptor, root, domain, table["path"].tolist())
     for path in table["path"]:
         verify(root, path, sums)
     return _rows(descriptor, domain, table)
@@ -217,6 +218,16 @@ def verify(root: Path, path: str, sums: dict[str, str]) -> None:
 
 def _assets() -> resources.abc.Traversable:
     return resources.files("sarcurate") / "assets" / "sets"
+
+
+def _check_presence(descriptor: SetDescriptor, root: Path, domain: str, paths: list[str]) -> None:
+    missing = [path for path in paths if not resolve_inside(root, path).is_file()]
+    if missing:
+        fix = f"run `sarcurate fetch {descriptor.name}`"
+        if descriptor.domains[domain].origin is None:
+            fix = f"copy them from another mirror: {descriptor.fetch_note}"
+        problem = f"{len(missing)} of {len(paths)} chips of domain {domain} are missing, first {missing[0]}"
+        raise DataError(f"{root}: {problem}", fix=fix)
 
 
 def _rows(descriptor: SetDescriptor, domain: str, table: pd.DataFrame) -> pd.DataFrame:

@@ -93,7 +93,7 @@ def test_decibels_passed_as_linear_are_refused_with_the_fix() -> None:
 def test_an_amplitude_whose_square_overflows_is_refused() -> None:
     chip = np.array([[1e20]], dtype=np.float32)
     np.testing.assert_array_equal(to_intensity(chip, Radiometry.INTENSITY), chip)
-    with pytest.raises(RadiometryError, match="amplitude pixels up to 1e\\+20: .*does not fit float32"):
+    with pytest.raises(RadiometryError, match=r"amplitude pixels up to 1e\+20: .*does not fit float32"):
         to_intensity(chip, Radiometry.AMPLITUDE)
 
 

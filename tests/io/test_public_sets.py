@@ -1,12 +1,8 @@
 from __future__ import annotations
 
-import functools
+import gzip
 import hashlib
-import http.server
 import os
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +16,12 @@ from sarcurate.io.public_sets import (
     NoGroups,
     NumberBlocks,
     SetDescriptor,
-    fetch,
     load_set,
+    packaged_lists,
     read_descriptor,
     read_set,
+    read_sums,
+    read_table,
     set_names,
 )
 from sarcurate.io.raster import read_chip
@@ -50,7 +48,7 @@ def _made_up_set(server: Path) -> dict[str, Any]:
         (server / name).write_bytes(data)
     sums = "".join(f"{_sha256(data)}  {name}\n" for name, data in files.items())
     (server / "SHA256SUMS").write_text(sums)
-    domain = {"band": "X", "polarisation": None, "classes": ["ship", "tank"], "obtainable": True}
+    domain = {"band": "X", "polarisation": None, "classes": ["ship", "tank"], "origin": None}
     return {
         "name": "toy",
         "title": "A toy",
@@ -105,7 +103,7 @@ def test_the_packaged_sets_are_complete() -> None:
         assert found.terms
         assert found.source_url.startswith("https://github.com/")
         assert (found.pixels == "iq") == (found.radiometry is Radiometry.INTENSITY)
-    assert not load_set("mstar-simshift").domains["sim-coarse"].obtainable
+    assert load_set("mstar-simshift").domains["sim-coarse"].origin is None
     assert load_set("mstar-simshift").groups == NumberBlocks(pattern=r"hb(\d+)", size=10)
     assert isinstance(load_set("sar-acd").groups, NoGroups)
 
@@ -131,6 +129,7 @@ def test_an_unknown_set_is_answered_with_the_near_one() -> None:
         ("groups", {"column": "a", "size": 3}),
         ("groups", {"pattern": "x", "size": "10"}),
         ("domains", {"near": {"sensor": "s"}}),
+        ("origin", {"base_url": "https://example.org"}),
     ],
 )
 def test_a_descriptor_is_strict(tmp_path: Path, key: str, value: Any) -> None:
@@ -141,6 +140,31 @@ def test_a_descriptor_is_strict(tmp_path: Path, key: str, value: Any) -> None:
     assert key in caught.value.problem
     with pytest.raises(DataError, match="title"):
         _descriptor(tmp_path, {k: v for k, v in raw.items() if k != "title"})
+
+
+def test_an_origin_has_a_folder_for_each_class(tmp_path: Path) -> None:
+    raw = _made_up_set(tmp_path / "toy")
+    origin = {"base_url": "https://example.org", "suffix": ".npy", "conversion": "none"}
+    for folders, good in (({"ship": "Ships", "tank": "Tanks"}, True), ({"ship": "Ships"}, False)):
+        raw["domains"]["near"]["origin"] = {**origin, "folders": folders}
+        if good:
+            assert _descriptor(tmp_path, raw).domains["near"].origin is not None
+            continue
+        with pytest.raises(DataError, match=r"domain near has origin folders \['ship'\]"):
+            _descriptor(tmp_path, raw)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_packaged_lists_are_the_descriptors_and_name_every_chip(tmp_path: Path, name: str) -> None:
+    descriptor = load_set(name)
+    for file in (descriptor.sums, descriptor.manifest):
+        (tmp_path / file).write_bytes(gzip.decompress((packaged_lists(name) / f"{file}.gz").read_bytes()))
+    sums = read_sums(descriptor, tmp_path)
+    table = read_table(descriptor, tmp_path, sums)
+    assert set(sums) - set(table["path"]) == {"README.md", descriptor.manifest}
+    assert set(table["path"]) <= set(sums)
+    for domain, rows in table.groupby("domain"):
+        assert set(rows["class"]) == set(descriptor.domains[str(domain)].classes)
 
 
 def test_a_descriptor_that_is_no_yaml_is_named(tmp_path: Path) -> None:
@@ -213,8 +237,10 @@ def test_a_changed_file_is_named(toy: SetDescriptor, mirror: Path, name: str) ->
 def test_files_of_other_classes_are_not_read(toy: SetDescriptor, mirror: Path) -> None:
     (mirror / "toy/near/tank/hb020.npy").unlink()
     assert len(read_set(toy, mirror, "near", ["ship"])) == 2
-    with pytest.raises(DataError, match=r"hb020\.npy: cannot be read"):
+    message = r"1 of 3 chips of domain near are missing, first near/tank/hb020\.npy"
+    with pytest.raises(DataError, match=message) as caught:
         read_set(toy, mirror, "near", ["ship", "tank"])
+    assert caught.value.fix == "copy them from another mirror: the source has another layout"
 
 
 def test_a_missing_mirror_says_what_to_do(toy: SetDescriptor, tmp_path: Path) -> None:
@@ -231,127 +257,6 @@ def test_an_odd_sums_file_is_refused(tmp_path: Path, mirror: Path, line: str) ->
     toy = _descriptor(tmp_path, raw | {"sums_sha256": _sha256(sums)})
     with pytest.raises(DataError, match=r"odd or repeated|must be relative"):
         read_set(toy, mirror, "near", ["ship"])
-
-
-@dataclass
-class Server:
-    """A web server of one folder that counts what it is asked for, and can break."""
-
-    url: str
-    asked: list[str] = field(default_factory=list)
-    breaks_at: str = "-"
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    (tmp_path / "server").mkdir()
-    state = Server("")
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            state.asked.append(self.path)
-            if not self.path.endswith(state.breaks_at):
-                return super().do_GET()
-            self.send_response(200)
-            self.send_header("Content-Length", "1000")
-            self.end_headers()
-            self.wfile.write(b"half")
-            return None
-
-        def log_message(self, format: str, *args: Any) -> None:
-            pass
-
-    handler = functools.partial(Handler, directory=str(tmp_path / "server"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        state.url = f"http://127.0.0.1:{web.server_port}/toy"
-        yield state
-        web.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def remote(tmp_path: Path, server: Server) -> SetDescriptor:
-    """A set that only the server has."""
-    return _descriptor(tmp_path, _made_up_set(tmp_path / "server/toy"))
-
-
-def test_fetch_fills_a_mirror_that_reads(remote: SetDescriptor, mirror: Path, server: Server) -> None:
-    told: list[tuple[int, int, str]] = []
-    count = fetch(remote, mirror, base_url=server.url + "/", progress=lambda *args: told.append(args))
-    assert count == 6
-    assert [step[:2] for step in told] == [(i, 5) for i in range(1, 6)]
-    assert len(read_set(remote, mirror, "near", ["ship", "tank"])) == 3
-    assert not list(mirror.rglob("*.part"))
-    server.asked.clear()
-    assert fetch(remote, mirror, base_url=server.url) == 0
-    assert server.asked == []
-
-
-def test_the_descriptor_may_name_the_address(tmp_path: Path, mirror: Path, server: Server) -> None:
-    toy = _descriptor(tmp_path, _made_up_set(tmp_path / "server/toy") | {"base_url": server.url})
-    assert fetch(toy, mirror) == 6
-
-
-def test_an_interrupted_fetch_goes_on_where_it_was(
-    remote: SetDescriptor, mirror: Path, server: Server
-) -> None:
-    server.breaks_at = "hb020.npy"
-    with pytest.raises(DataError, match=r"hb020\.npy: (the transfer broke off|found SHA-256)") as caught:
-        fetch(remote, mirror, base_url=server.url)
-    assert "run the fetch again" in caught.value.fix
-    assert not list(mirror.rglob("*.part"))
-    assert not (mirror / "toy/near/tank/hb020.npy").exists()
-    server.breaks_at, server.asked = "-", []
-    assert fetch(remote, mirror, base_url=server.url) == 2
-    assert server.asked == ["/toy/near/tank/hb020.npy", "/toy/far/ship/hb012.npy"]
-
-
-def test_a_damaged_file_in_the_mirror_is_fetched_again(
-    remote: SetDescriptor, mirror: Path, server: Server
-) -> None:
-    fetch(remote, mirror, base_url=server.url)
-    (mirror / "toy/near/ship/hb012.npy").write_bytes(b"damaged")
-    assert fetch(remote, mirror, base_url=server.url) == 1
-    read_set(remote, mirror, "near", ["ship"])
-
-
-@pytest.mark.parametrize("name", ["SHA256SUMS", "near/ship/hb019.npy"])
-def test_another_version_on_the_server_is_refused(
-    remote: SetDescriptor, mirror: Path, server: Server, tmp_path: Path, name: str
-) -> None:
-    (tmp_path / "server/toy" / name).write_bytes(b"another version")
-    with pytest.raises(DataError, match=f"{name}: found SHA-256 .* expected"):
-        fetch(remote, mirror, base_url=server.url)
-    assert not (mirror / "toy" / name).exists()
-
-
-def test_a_file_the_server_lacks_is_named(
-    remote: SetDescriptor, mirror: Path, server: Server, tmp_path: Path
-) -> None:
-    (tmp_path / "server/toy/near/ship/hb019.npy").unlink()
-    with pytest.raises(DataError, match=r"hb019\.npy: the server answered 404"):
-        fetch(remote, mirror, base_url=server.url)
-
-
-def test_a_server_that_is_not_there(toy: SetDescriptor, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="the transfer broke off"):
-        fetch(toy, tmp_path / "other", base_url="http://127.0.0.1:1/toy")
-
-
-@pytest.mark.parametrize("address", ["file:///etc", "ftp://x/y", "toy"])
-def test_other_addresses_are_refused(toy: SetDescriptor, tmp_path: Path, address: str) -> None:
-    with pytest.raises(DataError, match="cannot fetch from"):
-        fetch(toy, tmp_path / "other", base_url=address)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_packaged_set_pretends_to_have_a_source(tmp_path: Path, name: str) -> None:
-    with pytest.raises(DataError, match="no automatic source") as caught:
-        fetch(load_set(name), tmp_path)
-    assert "--from URL" in caught.value.fix
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.fixture
