@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sarcurate.errors import DataError, LeakageError, ParamsError
+from sarcurate.io import evidence, lineage
+from sarcurate.io.chipset import open_chipset
+from sarcurate.models import arm_runs, resnet
+from sarcurate.stages import evaluate
+
+
+@pytest.fixture
+def count_training(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    calls: list[int] = []
+    real = resnet.train
+
+    def counted(*args: Any) -> Any:
+        calls.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(resnet, "train", counted)
+    return lambda: len(calls)
+
+
+def _metrics(paths: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(paths.outputs.metrics.read_text())
+    return found
+
+
+def _arm(name: str, add: list[str], oversample: bool = False, classical: bool = False) -> dict[str, Any]:
+    return {"name": name, "add": add, "oversample": oversample, "classical": classical}
+
+
+def _class_folders(root: Path, tiny_sets: Any) -> Path:
+    """Test chips of the target once more, as class folders of files in its radiometry."""
+    chips = open_chipset(tiny_sets.parts()["target-test"], splits=("test",))
+    for row in chips.rows():
+        (root / row["label"]).mkdir(parents=True, exist_ok=True)
+        np.save(root / row["label"] / f"{row['chip_id']}.npy", chips.pixels(row["chip_id"]))
+    return root
+
+
+def test_predictions_hold_every_run_and_test_chip(tiny_evaluation: Any, tiny_params: Callable[..., Any]) -> None:
+    table = pd.read_parquet(tiny_evaluation.outputs.predictions)
+    test = open_chipset(tiny_evaluation.inputs.target_test, splits=("test",))
+    assert list(table.columns) == list(evidence.COLUMNS)
+    assert set(table["arm"]) == {arm.name for arm in tiny_params().evaluate.arms}
+    for _, run in table.groupby(["arm", "seed"]):
+        assert sorted(run["chip_id"]) == sorted(test.manifest["chip_id"])
+        assert run["run_key"].nunique() == 1
+    assert table["run_key"].nunique() == 2 * 2
+
+
+def test_metrics_are_those_of_the_kept_predictions(tiny_evaluation: Any) -> None:
+    table = pd.read_parquet(tiny_evaluation.outputs.predictions)
+    arms = _metrics(tiny_evaluation)["arms"]
+    assert list(arms) == ["real-only", "real+physics"]
+    for name, numbers in arms.items():
+        rows = table[table["arm"] == name]
+        right = (rows["label"] == rows["predicted"]).groupby(rows["seed"]).sum().tolist()
+        assert numbers["n_correct"] == right
+        assert numbers["accuracy"] == pytest.approx(sum(right) / len(rows), abs=1e-6)
+        assert np.sum(numbers["confusion_sum_over_seeds"]) == len(rows)
+    assert "p_value_holm" in arms["real+physics"]
+    assert "p_value_holm" not in arms["real-only"]
+
+
+def test_training_counts_are_those_of_the_sets(tiny_evaluation: Any) -> None:
+    train = open_chipset(tiny_evaluation.inputs.target_train, splits=("train",))
+    physics = open_chipset(tiny_evaluation.inputs.made["physics"], splits=("train",))
+    arms = _metrics(tiny_evaluation)["arms"]
+    assert arms["real-only"]["n_train"] == len(train.manifest)
+    assert arms["real+physics"]["n_train"] == len(train.manifest) + len(physics.manifest)
+
+
+def test_curves_and_confusion_are_plots_of_every_arm(tiny_evaluation: Any) -> None:
+    curves = pd.read_csv(tiny_evaluation.outputs.curves)
+    assert len(curves) == 2 * 2 * 1  # arms, seeds, updates
+    assert {path.stem for path in tiny_evaluation.outputs.confusion.iterdir()} == {"real-only", "real+physics"}
+
+
+def test_a_second_evaluate_trains_nothing_and_writes_the_same(
+    tiny_evaluation: Any,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    again = evaluate_paths(tmp_path).outputs
+    evaluate.run(tiny_params(), tiny_evaluation.inputs, again, tiny_evaluation.cache)
+    assert count_training() == 0
+    for name in ("metrics", "predictions", "curves"):
+        assert getattr(again, name).read_bytes() == getattr(tiny_evaluation.outputs, name).read_bytes()
+
+
+def test_an_empty_cache_gives_the_same_predictions(
+    tiny_evaluation: Any,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    again = evaluate_paths(tmp_path)
+    evaluate.run(tiny_params(), again.inputs, again.outputs, again.cache)
+    assert count_training() == 4
+    assert again.outputs.predictions.read_bytes() == tiny_evaluation.outputs.predictions.read_bytes()
+
+
+def test_run_keys_name_the_runs_without_training(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any], count_training: Callable[[], int]
+) -> None:
+    keys = evaluate.run_keys(tiny_params(), tiny_evaluation.inputs)
+    table = pd.read_parquet(tiny_evaluation.outputs.predictions)
+    assert {(arm, seed): key for arm, seed, key in table[["arm", "seed", "run_key"]].to_numpy()} == keys
+    assert count_training() == 0
+
+
+def test_seeds_are_outermost_and_shared_by_the_arms(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any]
+) -> None:
+    images = evaluate._images(tiny_params(), evaluate._open_train(tiny_evaluation.inputs))
+    runs = evaluate._planned(tiny_params(), images)
+    assert list(runs) == [("real-only", 0), ("real+physics", 0), ("real-only", 1), ("real+physics", 1)]
+    seeds = [run.seed for run in runs.values()]
+    assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
+
+
+def test_oversampling_and_classical_reach_the_runs(tiny_evaluation: Any, tiny_params: Callable[..., Any]) -> None:
+    arms = [_arm("real-only", []), _arm("more", [], oversample=True), _arm("jitter", [], classical=True)]
+    params = tiny_params({"evaluate.arms": arms, "evaluate.seeds": 1})
+    images = evaluate._images(params, evaluate._open_train(tiny_evaluation.inputs))
+    runs = {name: run for (name, _seed), run in evaluate._planned(params, images).items()}
+    assert runs["more"].repeat_to == max(len(part.labels) for part in images.values())
+    assert [run.classical for run in runs.values()] == [False, False, True]
+    assert len({run.key() for run in runs.values()}) == 3
+
+
+def test_an_arm_of_an_unknown_set_is_refused(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    params = tiny_params({"evaluate.arms": [_arm("real-only", []), _arm("real+gan", ["gan"])]})
+    with pytest.raises(ParamsError, match=r"arm real\+gan adds \['gan'\]"):
+        evaluate.run(params, tiny_evaluation.inputs, tiny_evaluation.outputs, tmp_path)
+
+
+# --- external tests
+
+
+@pytest.fixture(scope="module")
+def with_external(
+    tiny_evaluation: Any,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tiny_sets: Any,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """An evaluate with an external test set, on the cache of the one without."""
+    folder = tmp_path_factory.mktemp("external")
+    external = _class_folders(folder / "far", tiny_sets)
+    params = tiny_params({"evaluate.external_tests": [{"name": "far", "path": str(external)}]})
+    made = replace(evaluate_paths(folder), cache=tiny_evaluation.cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resnet, "train", None)  # a call would fail: nothing may be trained again
+        evaluate.run(params, made.inputs, made.outputs, made.cache)
+    return made
+
+
+def test_an_external_test_is_scored_apart_and_changes_nothing_else(
+    with_external: Any, tiny_evaluation: Any
+) -> None:
+    before, after = _metrics(tiny_evaluation), _metrics(with_external)
+    assert list(after["external_tests"]) == ["far"]
+    assert after["arms"] == before["arms"]
+    assert after["dataset_revision"] == before["dataset_revision"]
+    table = pd.read_parquet(with_external.outputs.predictions)
+    own = table[table["test_set"] == "target-test"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, pd.read_parquet(tiny_evaluation.outputs.predictions))
+
+
+def test_the_same_chips_elsewhere_score_the_same(with_external: Any) -> None:
+    metrics = _metrics(with_external)
+    for name, numbers in metrics["external_tests"]["far"]["arms"].items():
+        assert numbers["n_correct"] == metrics["arms"][name]["n_correct"]
+
+
+def test_the_content_hash_is_that_of_the_pixels(with_external: Any) -> None:
+    chips = open_chipset(with_external.inputs.target_test, splits=("test",))
+    found = _metrics(with_external)["external_tests"]["far"]["content_sha256"]
+    assert found == lineage.merkle_root(chips.manifest["pixels_sha256"])
+
+
+# --- leakage
+
+
+@pytest.mark.parametrize(
+    "swap",
+    [
+        {"target_train": "target-test"},
+        {"source_train": "source-test"},
+        {"target_train": "target-all"},
+        {"target_test": "target-train"},
+        {"target_test": "target-all"},
+        {"made": "target-test"},
+    ],
+    ids=lambda swap: "-as-".join(reversed([*swap.keys(), *swap.values()])),
+)
+def test_chips_of_another_split_are_refused_before_any_training(
+    swap: dict[str, str],
+    tiny_sets: Any,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    known = tiny_sets.parts() | {f"{side}-all": path for side, path in tiny_sets.chips().items()}
+    paths = evaluate_paths(tmp_path)
+    changes: dict[str, Any] = {name: known[other] for name, other in swap.items()}
+    if "made" in changes:
+        changes["made"] = {**paths.inputs.made, "physics": changes["made"]}
+    with pytest.raises(LeakageError) as caught:
+        evaluate.run(tiny_params(), replace(paths.inputs, **changes), paths.outputs, paths.cache)
+    assert caught.value.exit_code == 3
+    assert count_training() == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_made_chips_are_no_external_test(
+    tiny_sets: Any, evaluate_paths: Callable[[Path], Any], tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    made = str(tiny_sets.made()["physics"])
+    params = tiny_params({"evaluate.external_tests": [{"name": "made", "path": made}]})
+    paths = evaluate_paths(tmp_path)
+    with pytest.raises(LeakageError, match="translated"):
+        evaluate.run(params, paths.inputs, paths.outputs, paths.cache)
+    assert not paths.outputs.metrics.exists()
+
+
+def test_a_class_that_params_do_not_name_is_refused(
+    evaluate_paths: Callable[[Path], Any], tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    paths, params = evaluate_paths(tmp_path), tiny_params()
+    dataset = params.dataset.model_copy(update={"classes": ["B-52", "F-15"]})
+    with pytest.raises(DataError, match=r"\['F-16'\]"):
+        evaluate.run(params.model_copy(update={"dataset": dataset}), paths.inputs, paths.outputs, paths.cache)
+
+
+def test_the_key_of_the_code_covers_training_and_images() -> None:
+    one = lineage.own_code_sha256("sarcurate.models.resnet")
+    assert arm_runs.code_key() not in (one, lineage.own_code_sha256("sarcurate.models.arm_data"))

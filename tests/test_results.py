@@ -1,0 +1,157 @@
+"""Run files and the results page: what is collected comes back, and what is stale is refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from sarcurate import results
+from sarcurate.errors import DataError
+from sarcurate.io.run_files import RunFile, read_run, write_run
+
+ROOT = Path(__file__).parents[1]
+LABELS = ["B-52", "B-52", "C-130", "C-130", "F-16", "F-16"]
+# seed 0 and 1 of two arms: 3 and 4 of 6 right, then 6 and 5 of 6
+PREDICTED = {
+    ("real-only", 0): ["B-52", "C-130", "C-130", "F-16", "F-16", "B-52"],
+    ("real-only", 1): ["B-52", "B-52", "C-130", "F-16", "F-16", "B-52"],
+    ("real+source", 0): LABELS,
+    ("real+source", 1): ["B-52", "B-52", "C-130", "C-130", "F-16", "B-52"],
+}
+
+
+@pytest.fixture
+def params_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "params"
+    folder.mkdir()
+    shutil.copy(ROOT / "params/quick.yaml", folder / "quick.yaml")
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, params_folder: Path) -> Path:
+    folder = tmp_path / "workspaces" / "quick-2"
+    (folder / "metrics").mkdir(parents=True)
+    text = (params_folder / "quick.yaml").read_text().replace("train_per_class: 8", "train_per_class: 2")
+    (folder / "params.yaml").write_text(text)
+    rows = [
+        {
+            "test_set": "target-test",
+            "arm": arm,
+            "seed": seed,
+            "chip_id": f"chip{index}",
+            "group_id": f"pass{index % 3}",
+            "label": label,
+            "predicted": predicted,
+            "confidence": 0.5,
+            "run_key": f"key-{arm}-{seed}",
+        }
+        for (arm, seed), run in PREDICTED.items()
+        for index, (label, predicted) in enumerate(zip(LABELS, run, strict=True))
+    ]
+    pd.DataFrame(rows).to_parquet(folder / "metrics/predictions.parquet")
+    arms = {"real-only": {"n_train": 6}, "real+source": {"n_train": 24}}
+    (folder / "metrics/evaluation.json").write_text(json.dumps({"dataset_revision": "abc", "arms": arms}))
+    return folder
+
+
+@pytest.fixture
+def runs(tmp_path: Path, params_folder: Path, workspace: Path) -> Path:
+    folder = tmp_path / "results" / "runs"
+    results.collect(workspace, params_folder / "quick.yaml", folder)
+    (tmp_path / "results" / "notes.md").write_text("Read with care.\n")
+    return folder
+
+
+def test_run_file_comes_back_and_has_the_same_bytes_each_time(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "chip_id": ["b", "a"],
+            "group_id": ["g", "g"],
+            "label": ["x", "y"],
+            "predicted": ["x", "x"],
+            "confidence": [1.0, 0.5],
+        }
+    )
+    for name in ("one", "two"):
+        write_run(tmp_path / f"{name}.parquet", RunFile({"arm": "real-only", "seed": 0}, rows))
+    back = read_run(tmp_path / "one.parquet")
+    assert back.facts == {"arm": "real-only", "seed": 0}
+    assert back.predictions["chip_id"].tolist() == ["a", "b"]
+    assert (tmp_path / "one.parquet").read_bytes() == (tmp_path / "two.parquet").read_bytes()
+
+
+def test_another_parquet_is_no_run_file(tmp_path: Path) -> None:
+    pd.DataFrame({"chip_id": ["a"]}).to_parquet(tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="is no run file"):
+        read_run(tmp_path / "x.parquet")
+
+
+def test_collect_keeps_every_run_and_what_differs_from_the_params_file(runs: Path) -> None:
+    folder = runs / "quick-2"
+    variant = json.loads((folder / "variant.json").read_text())
+    assert variant == {"params": "quick.yaml", "replaced": {"split.target.train_per_class": 2}}
+    assert {path.name for path in folder.glob("*.parquet")} == {
+        f"{arm}.seed{seed}.parquet" for arm, seed in PREDICTED
+    }
+
+
+def test_page_holds_the_numbers_worked_by_hand(runs: Path, params_folder: Path) -> None:
+    page = results.assemble(runs, params_folder, workspaces=None)
+    baseline, added = [line for line in page.splitlines() if line.startswith("| real")]
+    assert "| 6 | 58.3 |" in baseline
+    assert "3/6, 4/6" in baseline
+    assert "| 24 | 91.7 |" in added
+    assert "6/6, 5/6" in added
+    assert "+33.3" in added
+    assert "Read with care." in page
+    assert 'make repro PARAMS=params/quick.yaml NAME=quick-2 SET="split.target.train_per_class=2"' in page
+    assert "A smoke run, not evidence." in page
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "what"),
+    [
+        ("learning_rate: 3.0e-4", "learning_rate: 1.0e-4", "settings"),
+        ("root_seed: 2606", "root_seed: 1", "data"),
+    ],
+)
+def test_changed_params_make_runs_stale(
+    runs: Path, params_folder: Path, before: str, after: str, what: str
+) -> None:
+    path = params_folder / "quick.yaml"
+    assert before in path.read_text()
+    path.write_text(path.read_text().replace(before, after))
+    with pytest.raises(DataError, match=f"stale: its {what} is not today's"):
+        results.assemble(runs, params_folder, workspaces=None)
+
+
+def test_other_code_makes_runs_stale(
+    runs: Path, params_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(results, "code_key", lambda: "other")
+    with pytest.raises(DataError, match="stale: its code_key"):
+        results.assemble(runs, params_folder, workspaces=None)
+
+
+def test_other_chips_make_runs_stale(
+    runs: Path, params_folder: Path, workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("real/target-train", "translated/physics"):
+        (workspace / "data" / name).mkdir(parents=True)
+    keys = {name: f"key-{name[0]}-{name[1]}" for name in PREDICTED}
+    monkeypatch.setattr(results.evaluate, "run_keys", lambda *_: keys)
+    assert "## quick-2" in results.assemble(runs, params_folder, workspace.parent)
+    monkeypatch.setattr(results.evaluate, "run_keys", lambda *_: keys | {("real-only", 1): "changed"})
+    with pytest.raises(DataError, match=r"run real-only seed 1 is stale: .* holds other chips"):
+        results.assemble(runs, params_folder, workspace.parent)
+
+
+def test_collecting_an_unfinished_workspace_says_what_to_do(tmp_path: Path, params_folder: Path) -> None:
+    workspace = tmp_path / "new"
+    workspace.mkdir()
+    shutil.copy(params_folder / "quick.yaml", workspace / "params.yaml")
+    with pytest.raises(DataError, match="no finished evaluation"):
+        results.collect(workspace, params_folder / "quick.yaml", tmp_path / "runs")
