@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class SarcurateError(Exception):
     """A problem a person can act on.
@@ -17,6 +20,10 @@ class SarcurateError(Exception):
         super().__init__(f"{problem}\nFix: {fix}")
         self.problem = problem
         self.fix = fix
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Without this an error raised in a worker process breaks the pool: `fix` is no positional argument.
+        return partial(type(self), fix=self.fix), (self.problem,)
 
 
 class ParamsError(SarcurateError):

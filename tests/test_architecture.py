@@ -36,7 +36,7 @@ def _outs(stage: dict[str, Any]) -> list[str]:
     return [path for kind in ("outs", "metrics", "plots") for path in _paths(stage.get(kind))]
 
 
-PIPELINE = _stages(PACKAGED / "dvc.yaml")
+PIPELINE = _stages(PACKAGED / "pipeline.yaml")
 
 
 # --- imports
@@ -80,13 +80,13 @@ def test_every_stage_module_is_a_stage_of_the_pipeline() -> None:
 
 
 def test_no_output_is_persisted() -> None:
-    assert "persist" not in (PACKAGED / "dvc.yaml").read_text()
+    assert "persist" not in (PACKAGED / "pipeline.yaml").read_text()
 
 
 # --- test chips
 
 
-@pytest.mark.parametrize("path", [REPOSITORY / "dvc.yaml", PACKAGED / "dvc.yaml"], ids=["root", "packaged"])
+@pytest.mark.parametrize("path", [REPOSITORY / "dvc.yaml", PACKAGED / "pipeline.yaml"], ids=["root", "packaged"])
 def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
     seen = {name for name, stage in _stages(path).items() if any("-test" in d for d in _paths(stage.get("deps")))}
     assert seen <= MAY_SEE_TEST

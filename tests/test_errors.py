@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from sarcurate import errors
@@ -26,7 +28,8 @@ def test_each_kind_has_its_exit_code_and_says_problem_and_fix(name: str, exit_co
 
 
 def test_no_kind_shares_the_exit_code_of_a_bug_or_of_success() -> None:
-    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    found = [kind for kind in vars(errors).values() if isinstance(kind, type)]
+    kinds = [kind for kind in found if issubclass(kind, SarcurateError)]
     assert len(kinds) >= 7
     assert all(kind.exit_code >= 2 for kind in kinds if kind is not SarcurateError)
 
@@ -34,3 +37,10 @@ def test_no_kind_shares_the_exit_code_of_a_bug_or_of_success() -> None:
 def test_an_error_without_a_fix_cannot_be_made() -> None:
     with pytest.raises(TypeError, match="fix"):
         SarcurateError("something is wrong")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", [errors.DataError, errors.LeakageError, errors.ParamsError])
+def test_an_error_crosses_process_borders(kind: type[SarcurateError]) -> None:
+    error = pickle.loads(pickle.dumps(kind("bad", fix="mend")))
+    assert (type(error), error.problem, error.fix) == (kind, "bad", "mend")
+    assert str(error) == "bad\nFix: mend"

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sarcurate.errors import DataError
 from sarcurate.execution import progress, run_map, track
+from sarcurate.io.safe import sha256_file
 
 
 @given(items=st.lists(st.integers(0, 30), max_size=40))
@@ -24,6 +27,12 @@ def test_processes_give_the_same_list_in_the_same_order() -> None:
 def test_an_error_in_one_item_comes_through(workers: int) -> None:
     with pytest.raises(ValueError, match="negative"):
         run_map(math.factorial, [1, -1], "mapping", workers=workers)
+
+
+def test_an_error_for_people_comes_through_from_another_process(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"gone: cannot be read: .*\nFix: check path") as caught:
+        run_map(sha256_file, [tmp_path / "gone"], "hashing", workers=2)
+    assert caught.value.fix == "check path and permission"
 
 
 def test_a_log_gets_a_line_per_tenth(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,11 @@ from sarcurate.io.raw import read_raw
 from sarcurate.io.sensors import load_profile
 from sarcurate.params import Params
 
+ALONE = (
+    "every chip is its own group, so chips of one scene or pass may fall on both sides of the split; "
+    "give group_id in a manifest"
+)
+
 
 def run(params: Params, raw: dict[str, Path], outputs: dict[str, Path]) -> list[str]:
     """Ingest both sensors (``source``, ``target``); one line each for the terminal."""
@@ -19,4 +24,6 @@ def run(params: Params, raw: dict[str, Path], outputs: dict[str, Path]) -> list[
         count = take_in(raw_set, load_profile(sensor.profile), sensor.display_db, size, outputs[side])
         relative = " (relative: no declared linear scale)" if raw_set.radiometry.is_relative else ""
         said.append(f"{side}: {count} chips, radiometry {raw_set.radiometry}{relative}")
+        if "group_id" not in raw_set.table or raw_set.table["group_id"].nunique() == count:
+            said.append(f"{side}: warning: {ALONE}")
     return said

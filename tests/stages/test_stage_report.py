@@ -86,11 +86,11 @@ def test_a_hostile_class_name_is_escaped(
         for index, label in enumerate([HOSTILE, "F-16"]):
             pixels = np.random.default_rng(index).exponential(size=(8, 8)).astype(np.float32)
             row = {"chip_id": f"{index:024d}", "origin": "real", "label": label, "group_id": str(index)}
-            writer.add(row, pixels)
+            writer.add(row | {"azimuth_spacing_m": 1.0, "range_spacing_m": 1.0}, pixels)
     params = tiny_params()
     dataset = params.dataset.model_copy(update={"classes": [HOSTILE, "F-16"]})
     outputs = tiny_evaluation.outputs
-    inputs = report.Inputs(outputs.metrics, outputs.curves, {"target": tmp_path / "chips"})
+    inputs = report.Inputs(outputs.metrics, outputs.curves, dict.fromkeys(("source", "target"), tmp_path / "chips"))
     report.run(params.model_copy(update={"dataset": dataset}), inputs, tmp_path / "report")
     text = (tmp_path / "report" / "index.html").read_text()
     assert "<script" not in text

@@ -84,7 +84,7 @@ def test_an_unknown_resolution_is_refused(
     parts = tiny_sets.parts()
     with pytest.raises(ParamsError, match="resolution is unknown") as caught:
         translate.run(params, parts["source-train"], parts["target-train"], _outputs(tmp_path / "out"))
-    assert "range_resolution_m" in caught.value.fix
+    assert "azimuth_resolution_m" in caught.value.fix
 
 
 @pytest.mark.parametrize(

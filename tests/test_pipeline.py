@@ -1,0 +1,424 @@
+"""The graph as a user runs it: DVC in a workspace of its own, one process per stage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+STAGES = ["acquire", "ingest", "split", "translate", "evaluate", "report"]
+WEIGHTS = ".sarcurate/cache/evaluate/*/*/weights.safetensors"  # unfinished entries are hidden folders
+PATIENCE_S = 300
+
+
+@dataclass(frozen=True)
+class Workspace:
+    root: Path
+
+    def call(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """What a command says (both streams as ``stdout``) and its exit code."""
+        return subprocess.run(
+            command, cwd=self.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
+
+    def say(self, *command: str) -> str:
+        done = self.call(*command)
+        assert done.returncode == 0, done.stdout[-4000:]
+        return done.stdout
+
+    def repro(self, *arguments: str) -> list[str]:
+        """Names of the stages that ran."""
+        return re.findall(r"Running stage '(\w+)'", self.say("dvc", "repro", *arguments))
+
+    def change(self, path: str, value: Any) -> None:
+        """Edit one value of params.yaml, as a user would."""
+        yaml = YAML()
+        data = yaml.load(self.root / "params.yaml")
+        *parents, last = path.split(".")
+        section = data
+        for key in parents:
+            section = section[key]
+        section[last] = value
+        yaml.dump(data, self.root / "params.yaml")
+
+    def lock(self) -> dict[str, dict[str, str]]:
+        """Content hash of every out by stage and path."""
+        data = YAML(typ="safe", pure=True).load(self.root / "dvc.lock")
+        return {
+            name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in data["stages"].items()
+        }
+
+    def metrics(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((self.root / "metrics" / "evaluation.json").read_text())
+        return found
+
+    def trained(self) -> dict[str, tuple[int, int]]:
+        """Inode and time of the weights of every finished run."""
+        found = {path.parent.name: path.stat() for path in self.root.glob(WEIGHTS)}
+        return {key: (stat.st_ino, stat.st_mtime_ns) for key, stat in found.items()}
+
+    def bytes_of(self, *folders: str) -> dict[str, str]:
+        """Hash of every file below some folders."""
+        files = [path for name in folders for path in sorted((self.root / name).rglob("*")) if path.is_file()]
+        return {
+            path.relative_to(self.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in files
+        }
+
+
+def _init(folder: Path, params: str, **settings: Any) -> Workspace:
+    pairs = [f"{path.replace('__', '.')}={json.dumps(value)}" for path, value in settings.items()]
+    command = ["sarcurate", "init", str(folder), "--params", str(REPOSITORY / "params" / f"{params}.yaml")]
+    subprocess.run([*command, *(word for pair in pairs for word in ("--set", pair))], check=True)
+    return Workspace(folder)
+
+
+def _copy(made: Workspace, folder: Path) -> Workspace:
+    return Workspace(Path(shutil.copytree(made.root, folder, symlinks=True)))
+
+
+def _quick(folder: Path) -> Workspace:
+    return _init(folder, "quick", evaluate__threads=1)
+
+
+@pytest.fixture(scope="session")
+def quick_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None) -> Workspace:
+    """The quick variant, run once and committed as v1; not to be changed."""
+    made = _quick(tmp_path_factory.mktemp("graph") / "quick")
+    assert made.repro() == STAGES
+    made.say("git", "add", ".")
+    made.say("git", "commit", "-q", "-m", "first revision")
+    made.say("git", "tag", "v1")
+    return made
+
+
+@pytest.fixture
+def quick(quick_graph: Workspace, tmp_path: Path) -> Workspace:
+    return _copy(quick_graph, tmp_path / "quick")
+
+
+def _outs(folder: Path) -> Iterator[str]:
+    pipeline = YAML(typ="safe", pure=True).load(folder / "dvc.yaml")
+    for stage in pipeline["stages"].values():
+        for kind in ("outs", "metrics", "plots"):
+            for entry in stage.get(kind, []):
+                yield next(iter(entry)) if isinstance(entry, dict) else entry
+
+
+# --- the whole graph
+
+
+def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
+    outs = list(_outs(quick_graph.root))
+    assert len(outs) > 10
+    for name in outs:
+        path = quick_graph.root / name
+        assert path.is_file() or any(path.iterdir()), name
+    metrics = quick_graph.metrics()
+    assert list(metrics["arms"]) == ["real-only", "real+source", "real+physics", "real+psd"]
+    page = (quick_graph.root / "metrics" / "report" / "index.html").read_text()
+    assert metrics["dataset_revision"] in page
+    assert "no evidence" in page
+
+
+def test_git_keeps_small_text_only(quick_graph: Workspace) -> None:
+    tracked = quick_graph.say("git", "ls-files").split()
+    assert {"dvc.lock", "dvc.yaml", "params.yaml", "metrics/evaluation.json"} <= set(tracked)
+    assert sum((quick_graph.root / name).stat().st_size for name in tracked) < 100_000
+    assert quick_graph.say("git", "status", "--porcelain") == ""
+
+
+def test_nothing_is_out_of_date_and_nothing_runs_twice(quick_graph: Workspace) -> None:
+    assert "up to date" in quick_graph.say("dvc", "status")
+    before = (quick_graph.root / "dvc.lock").read_bytes()
+    assert quick_graph.repro() == []
+    assert (quick_graph.root / "dvc.lock").read_bytes() == before
+
+
+# --- changes
+
+
+@pytest.mark.slow
+def test_a_value_of_evaluate_costs_evaluate_and_report_alone(quick: Workspace) -> None:
+    before, weights = quick.lock(), quick.trained()
+    quick.change("evaluate.interval_level", 0.8)
+    assert quick.repro() == ["evaluate", "report"]
+    after = quick.lock()
+    assert all(after[name] == before[name] for name in STAGES[:4])
+    assert quick.trained() == weights
+    assert quick.metrics()["interval_level"] == 0.8
+    quick.say("git", "commit", "-q", "-a", "-m", "narrower")
+    changed = json.loads(quick.say("dvc", "metrics", "diff", "--json", "v1", "HEAD"))
+    level = changed["metrics/evaluation.json"]["interval_level"]
+    assert (level["old"], level["new"]) == (0.95, 0.8)
+
+
+@pytest.mark.slow
+def test_an_added_arm_is_the_only_one_trained(quick: Workspace) -> None:
+    before = quick.trained()
+    assert len(before) == 4 * 2
+    arms = YAML(typ="safe", pure=True).load(quick.root / "params.yaml")["evaluate"]["arms"]
+    extra = {"name": "both", "add": ["source", "physics"], "oversample": False, "classical": False}
+    first = quick.metrics()["arms"]
+    quick.change("evaluate.arms", [*arms, extra])
+    assert quick.repro() == ["evaluate", "report"]
+    after = quick.trained()
+    assert len(after) == 5 * 2
+    assert {key: after[key] for key in before} == before
+    again = quick.metrics()["arms"]
+    assert all(again[name]["n_correct"] == numbers["n_correct"] for name, numbers in first.items())
+
+
+@pytest.mark.slow
+def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> None:
+    before, first = quick.trained(), quick.metrics()
+    raw = quick.root / "data" / "raw" / "target"
+    far = quick.root / "far"
+    for label in ("B-52", "F-16"):
+        (far / label).mkdir(parents=True)
+        shutil.copy(raw / label / "00000.npy", far / label / "mine.npy")
+    quick.change("evaluate.external_tests", [{"name": "far", "path": "far"}])
+    quick.say("sarcurate", "init", ".", "--refresh")
+    assert quick.repro() == ["evaluate", "report"]
+    assert quick.trained() == before
+    metrics = quick.metrics()
+    far_scores = metrics["external_tests"]["far"]
+    assert len(far_scores["content_sha256"]) == 64
+    assert {numbers["n_test"] for numbers in far_scores["arms"].values()} == {2}
+    assert metrics["arms"] == first["arms"]
+    assert metrics["dataset_revision"] == first["dataset_revision"]
+    shutil.copy(raw / "F-16" / "00001.npy", far / "F-16" / "mine.npy")
+    assert "far" in quick.say("dvc", "status")
+    assert quick.repro() == ["evaluate", "report"]
+    assert quick.metrics()["external_tests"]["far"]["content_sha256"] != far_scores["content_sha256"]
+
+
+@pytest.mark.slow
+def test_a_misspelt_param_stops_the_run(quick: Workspace) -> None:
+    text = (quick.root / "params.yaml").read_text()
+    (quick.root / "params.yaml").write_text(text.replace("label_smoothing:", "label_smothing:"))
+    done = quick.call("dvc", "repro")
+    assert done.returncode != 0
+    assert "evaluate.label_smothing: unknown field" in done.stdout
+    assert "evaluate.label_smoothing: missing" in done.stdout
+    assert quick.call("sarcurate", "ingest", "a", "b", "c", "d").returncode == 2
+
+
+@pytest.mark.slow
+def test_same_seed_gives_the_same_bytes(quick_graph: Workspace, tmp_path: Path) -> None:
+    again = _quick(tmp_path / "again")
+    assert again.repro() == STAGES
+    folders = ("data/chips", "data/real", "data/translated")
+    chips = quick_graph.bytes_of(*folders)
+    assert len(chips) > 200
+    assert again.bytes_of(*folders) == chips
+    assert again.metrics() == quick_graph.metrics()
+    assert again.lock() == quick_graph.lock()
+
+
+# --- a killed run
+
+
+@pytest.mark.slow
+def test_a_killed_evaluate_resumes(quick: Workspace, quick_graph: Workspace) -> None:
+    shutil.rmtree(quick.root / ".sarcurate")
+    for path in (quick.root / "metrics").iterdir():
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    command = ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "evaluate"]
+    with subprocess.Popen(
+        command, cwd=quick.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    ) as run:
+        give_up = time.monotonic() + PATIENCE_S
+        while not quick.trained() and run.poll() is None and time.monotonic() < give_up:
+            time.sleep(0.01)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()  # ends only when the last process of the group is gone
+    before = quick.trained()
+    assert 1 <= len(before) < 8
+    assert not (quick.root / "metrics" / "evaluation.json").exists()
+    quick.say(*command)
+    after = quick.trained()
+    assert len(after) == 8
+    assert {key: after[key] for key in before} == before
+    name = "metrics/predictions.parquet"
+    assert (quick.root / name).read_bytes() == (quick_graph.root / name).read_bytes()
+
+
+# --- own data
+
+
+def _write_png(path: Path, seed: int, side_px: int) -> None:
+    rng = np.random.default_rng(seed)
+    amplitude = 40 * rng.rayleigh(size=(side_px, side_px))
+    middle = side_px // 2
+    amplitude[middle - 2 : middle + 2, 2:-2] += 20 * (1 + len(path.parent.name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.clip(amplitude, 1, 255).astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="session")
+def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None) -> Workspace:
+    """A user's PNG class folders, with the protocol of the paper at the smallest numbers; run and committed."""
+    baseline = [{"name": "real-only", "add": [], "oversample": False, "classical": False}]
+    made = _init(
+        tmp_path_factory.mktemp("own") / "my",
+        "paper",
+        dataset__classes=["ship", "tank"],
+        dataset__footprint_m=32.0,
+        acquire__source__radiometry="uint8_relative",
+        acquire__target__radiometry="uint8_relative",
+        split__target__train_per_class=6,
+        split__folds=2,
+        evaluate__arms=baseline,
+        evaluate__seeds=1,
+        evaluate__image_px=32,
+        evaluate__updates=1,
+        evaluate__batch_size=4,
+        evaluate__threads=1,
+        evaluate__bootstrap_draws=200,
+    )
+    for side, side_px in (("source", 32), ("target", 16)):
+        for label in ("ship", "tank"):
+            for index in range(9):
+                seed = _seed_of(side, label, index)
+                _write_png(made.root / "incoming" / side / label / f"{index}.png", seed, side_px)
+    assert made.repro() == STAGES
+    made.say("git", "add", "params.yaml", "dvc.yaml", "dvc.lock", ".gitignore", "metrics")
+    made.say("git", "commit", "-q", "-m", "my chips")
+    return made
+
+
+def _seed_of(*parts: object) -> int:
+    return int(hashlib.sha256(repr(parts).encode()).hexdigest()[:8], 16)
+
+
+@pytest.fixture
+def own(own_graph: Workspace, tmp_path: Path) -> Workspace:
+    return _copy(own_graph, tmp_path / "my")
+
+
+@pytest.mark.slow
+def test_own_chips_run_through_and_stay_relative(own_graph: Workspace) -> None:
+    for name in ("real/target-train", "translated/physics", "translated/psd"):
+        table = pd.read_parquet(own_graph.root / "data" / name / "metadata.parquet")
+        assert set(table["radiometry"]) == {"uint8_relative"}
+        assert set(table["label"]) == {"ship", "tank"}
+        assert set(table["licence"]) == {"not stated"}
+    assert len(pd.read_parquet(own_graph.root / "data/real/target-train/metadata.parquet")) == 12
+
+
+@pytest.mark.slow
+def test_an_added_chip_is_noticed_and_gives_another_revision(own: Workspace) -> None:
+    before = own.metrics()["dataset_revision"]
+    assert "up to date" in own.say("dvc", "status")
+    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 32)
+    assert "incoming/source" in own.say("dvc", "status")
+    assert own.repro()[:4] == STAGES[:4]
+    assert own.metrics()["dataset_revision"] != before
+    table = pd.read_parquet(own.root / "data/chips/source/metadata.parquet")
+    assert "tank/new.png" in set(table["source_path"])
+
+
+@pytest.mark.slow
+def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspace) -> None:
+    folders = ("data/chips", "data/real", "data/translated", "metrics/report")
+    before = own.bytes_of(*folders)
+    broken = own.root / "incoming" / "target" / "ship" / "broken.png"
+    _write_png(broken, 98, 16)
+    broken.write_bytes(broken.read_bytes()[:90])
+    done = own.call("dvc", "repro")
+    assert done.returncode != 0
+    assert "broken.png" in done.stdout
+    assert "Fix: " in done.stdout
+    assert "Traceback" not in done.stdout
+    by_hand = own.call(
+        "sarcurate", "ingest", "data/raw/source", "data/raw/target", "tried/source", "tried/target"
+    )
+    assert by_hand.returncode == 3
+    assert not (own.root / "tried" / "target" / "chipset.json").exists()
+    broken.unlink()
+    own.say("git", "checkout", "-q", "dvc.lock")
+    own.say("dvc", "checkout", "--force")
+    assert own.bytes_of(*folders) == before
+    assert own.repro() == []
+
+
+# --- leakage
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command",
+    [
+        "translate data/real/source-train data/real/target-test out/physics out/psd",
+        "translate data/chips/source data/real/target-train out/physics out/psd",
+        "evaluate data/real/source-train data/real/target-test data/real/target-test data/translated/physics "
+        "data/translated/psd out/e.json out/p.parquet out/l.csv out/confusion",
+        "report metrics/evaluation.json metrics/training_loss.csv data/real/source-train data/real/target-test "
+        "data/translated/physics data/translated/psd out/report",
+    ],
+    ids=lambda command: command.split()[0],
+)
+def test_test_chips_at_the_wrong_place_are_exit_code_3(command: str, quick_graph: Workspace) -> None:
+    done = quick_graph.call("sarcurate", *command.split())
+    assert done.returncode == 3, done.stdout
+    assert "may be read here" in done.stdout
+    assert not (quick_graph.root / "out").exists()
+
+
+# --- real chips
+
+
+@pytest.fixture
+def mirror() -> Path:
+    setting = os.environ.get("SARCURATE_MIRROR")
+    if not setting or not (Path(setting) / "tsx-s1-slc").is_dir():
+        pytest.skip(f"tsx-s1-slc is not here (SARCURATE_MIRROR={setting}): sarcurate fetch tsx-s1-slc")
+    return Path(setting)
+
+
+@pytest.mark.slow
+@pytest.mark.real
+def test_a_cut_of_real_chips_runs_through(
+    mirror: Path, tmp_path: Path, tiny_data: Callable[..., dict[str, Any]]
+) -> None:
+    small = {f"evaluate__{name}": tiny_data()["evaluate"][name] for name in ("updates", "batch_size", "threads")}
+    made = _init(
+        tmp_path / "real",
+        "tsx-s1-slc",
+        acquire__source__max_per_class=12,
+        acquire__target__max_per_class=12,
+        split__target__train_per_class=6,
+        split__folds=2,
+        evaluate__arms=tiny_data()["evaluate"]["arms"],
+        evaluate__seeds=1,
+        evaluate__image_px=32,
+        evaluate__bootstrap_draws=200,
+        **small,
+    )
+    assert made.repro() == STAGES
+    metrics = made.metrics()
+    assert metrics["evidence"] == "real"
+    assert metrics["arms"]["real-only"]["n_train"] == 3 * 6
+    manifests = {
+        name: pd.read_parquet(made.root / "data" / "real" / name / "metadata.parquet")
+        for name in ("target-train", "target-test")
+    }
+    assert not set.intersection(*(set(table["group_id"]) for table in manifests.values()))
+    assert all(set(table["origin"]) == {"real"} for table in manifests.values())
