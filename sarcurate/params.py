@@ -170,7 +170,7 @@ class Arm(Section):
 
 
 class Evaluate(Section):
-    """ResNet50, trained alike for every arm, scored on real target test chips."""
+    """ResNet50, trained alike for every arm, scored on held-out target test chips."""
 
     arms: Annotated[list[Arm], Field(min_length=1)] = Field(
         description="the first is the one others are compared to"

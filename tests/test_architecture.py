@@ -86,9 +86,13 @@ def test_no_output_is_persisted() -> None:
 # --- test chips
 
 
-@pytest.mark.parametrize("path", [REPOSITORY / "dvc.yaml", PACKAGED / "pipeline.yaml"], ids=["root", "packaged"])
+@pytest.mark.parametrize(
+    "path", [REPOSITORY / "dvc.yaml", PACKAGED / "pipeline.yaml"], ids=["root", "packaged"]
+)
 def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
-    seen = {name for name, stage in _stages(path).items() if any("-test" in d for d in _paths(stage.get("deps")))}
+    seen = {
+        name for name, stage in _stages(path).items() if any("-test" in d for d in _paths(stage.get("deps")))
+    }
     assert seen <= MAY_SEE_TEST
     assert "evaluate" in seen
 
@@ -136,7 +140,8 @@ def test_only_stages_that_judge_ask_for_test_chips() -> None:
 def test_dvc_yaml_names_every_module_of_every_stage() -> None:
     stages = _stages(REPOSITORY / "dvc.yaml")
     missing = {
-        name: sorted(set(module_deps(name)) - set(_paths(stage.get("deps")))) for name, stage in stages.items()
+        name: sorted(set(module_deps(name)) - set(_paths(stage.get("deps"))))
+        for name, stage in stages.items()
     }
     assert not any(missing.values()), f"missing deps, run `make deps`: {missing}"
 
@@ -163,7 +168,9 @@ def test_gitignore_covers_every_out_and_nothing_that_git_keeps(place: str, tmp_p
         folder = tmp_path
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
         (folder / ".gitignore").write_text((PACKAGED / "gitignore").read_text())
-    cached = [path for stage in PIPELINE.values() for kind in ("outs", "plots") for path in _paths(stage.get(kind))]
+    cached = [
+        path for stage in PIPELINE.values() for kind in ("outs", "plots") for path in _paths(stage.get(kind))
+    ]
     in_git = ["metrics/evaluation.json", "data/verdicts.csv", "params.yaml", "dvc.yaml", "dvc.lock"]
     asked = [*cached, ".sarcurate/cache/x", *in_git]
     done = subprocess.run(

@@ -20,7 +20,9 @@ HEAVY = ("torch", "transformers", "pandas", "pydantic", "pyarrow", "rasterio", "
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+def call(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
     """Exit code and all output of ``sarcurate ...``, as its entry point gives them."""
 
     def run(*arguments: str) -> tuple[int, str]:

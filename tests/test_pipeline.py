@@ -398,7 +398,9 @@ def mirror() -> Path:
 def test_a_cut_of_real_chips_runs_through(
     mirror: Path, tmp_path: Path, tiny_data: Callable[..., dict[str, Any]]
 ) -> None:
-    small = {f"evaluate__{name}": tiny_data()["evaluate"][name] for name in ("updates", "batch_size", "threads")}
+    small = {
+        f"evaluate__{name}": tiny_data()["evaluate"][name] for name in ("updates", "batch_size", "threads")
+    }
     made = _init(
         tmp_path / "real",
         "tsx-s1-slc",

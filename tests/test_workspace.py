@@ -113,7 +113,8 @@ def test_refresh_keeps_edited_params_and_their_comments(own: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "other"), [(f"version: {__version__}", "version: 0.0.9"), (workspace.package_sha256(), "f" * 64)]
+    ("found", "other"),
+    [(f"version: {__version__}", "version: 0.0.9"), (workspace.package_sha256(), "f" * 64)],
 )
 def test_other_code_is_refused_until_a_refresh(own: Path, found: str, other: str) -> None:
     _edit(own, found, other)
@@ -158,3 +159,11 @@ def test_packaged_names_are_no_deps(fresh: Path) -> None:
 def test_package_hash_is_stable_within_a_run() -> None:
     assert workspace.package_sha256() == workspace.package_sha256()
     assert len(workspace.package_sha256()) == 64
+
+
+def test_refresh_keeps_lines_that_were_added_to_gitignore(own: Path) -> None:
+    path = own / ".gitignore"
+    before = path.read_text()
+    path.write_text(before + "/incoming\n")
+    workspace.init(own, None, {}, refresh=True)
+    assert path.read_text() == before + "/incoming\n"

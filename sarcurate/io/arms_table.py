@@ -91,7 +91,7 @@ def caption(metrics: Mapping[str, Any]) -> str:
         else f"mean of {seeds} training seeds; bootstrap over test groups and seeds"
     )
     return (
-        f"Real target test chips. {level} % intervals: {how}; p-values of the paired difference to the "
+        f"Held-out target test chips. {level} % intervals: {how}; p-values of the paired difference to the "
         f"baseline, Holm-corrected over the arms. {metrics['updates']} updates per arm."
     )
 

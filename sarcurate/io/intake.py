@@ -128,7 +128,7 @@ def _describe(
         )
     described: dict[str, Any] = {name: row.get(name) for name in FROM_MANIFEST}
     return described | {
-        "chip_id": _chip_id(row, pixels, raw.origin),
+        "chip_id": _chip_id(row, pixels),
         "origin": raw.origin,
         "label": row["label"],
         "group_id": row.get("group_id") or row["path"],
@@ -153,8 +153,8 @@ def _value(row: Mapping[str, Any], name: str, profile: SensorProfile) -> float:
     return float(found)
 
 
-def _chip_id(row: Mapping[str, Any], pixels: NDArray[np.generic], origin: str) -> str:
-    if origin == "simulated":
+def _chip_id(row: Mapping[str, Any], pixels: NDArray[np.generic]) -> str:
+    if row.get("recipe_sha256") is not None:
         return lineage.made_chip_id(str(row["recipe_sha256"]))
     window = None
     if row.get("first_row_px") is not None and row.get("first_col_px") is not None:

@@ -70,12 +70,14 @@ class Origin:
 class Domain:
     """One sensor's part of a set; ``sensor`` names a sensor profile.
 
+    ``measured`` is False where a sensor model made the chips; their origin is then ``simulated``.
     ``polarisation`` is for manifests without that column; None where it is not known.
     ``origin`` is None where no public repository holds the chips.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
     sensor: str
+    measured: bool
     band: str
     polarisation: str | None
     classes: tuple[str, ...]

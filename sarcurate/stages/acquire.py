@@ -80,7 +80,8 @@ def _copy_public_set(params: Params, source: PublicSetSource, out: Path, mirror:
     if source.max_per_class is not None:
         table = _cut(table, source.max_per_class, params.dataset.root_seed)
     _copy_files(table, mirror / described.name, out, source.set)
-    return RawSet(out, table, described.radiometry, "real")
+    origin = "real" if described.domains[source.domain].measured else "simulated"
+    return RawSet(out, table, described.radiometry, origin)
 
 
 def _cut(table: pd.DataFrame, per_class: int, root_seed: int) -> pd.DataFrame:

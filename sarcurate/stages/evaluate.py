@@ -1,4 +1,4 @@
-"""evaluate: ResNet50 per arm and seed, scored on real target test chips."""
+"""evaluate: ResNet50 per arm and seed, scored on held-out target test chips."""
 
 from __future__ import annotations
 

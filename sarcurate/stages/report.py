@@ -79,7 +79,7 @@ def _summary(params: Params, metrics: Mapping[str, Any]) -> Section:
             figures.arms_intervals(
                 arms_table.accuracy_intervals(metrics["arms"]), next(iter(metrics["arms"]))
             ),
-            "Accuracy on real target test chips; the dashed line is the baseline.",
+            "Accuracy on held-out target test chips; the dashed line is the baseline.",
             "Accuracy of each arm with its interval",
         ),
     ]

@@ -66,7 +66,7 @@ def _fill(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _descriptor(folder: Path, origins: dict[str, Any], base_url: str | None = None) -> SetDescriptor:
-    domain = {"sensor": "s", "band": "X", "polarisation": None, "classes": ["ship", "tank"]}
+    domain = {"sensor": "s", "measured": True, "band": "X", "polarisation": None, "classes": ["ship", "tank"]}
     raw = {
         "name": "toy",
         "title": "A toy",

@@ -61,7 +61,10 @@ def _made_up_set(server: Path) -> dict[str, Any]:
         "sums_sha256": _sha256(sums.encode()),
         "base_url": None,
         "fetch_note": "the source has another layout",
-        "domains": {"near": {"sensor": "s1", **domain}, "far": {"sensor": "s2", **domain}},
+        "domains": {
+            "near": {"sensor": "s1", "measured": True, **domain},
+            "far": {"sensor": "s2", "measured": True, **domain},
+        },
         "pixels": "iq",
         "radiometry": "intensity",
         "groups": {"column": "family"},

@@ -39,7 +39,9 @@ def test_an_unknown_class_is_refused(tiny_sets: Any) -> None:
 
 
 def test_source_chips_keep_their_own_range_and_made_chips_take_the_targets(tiny_sets: Any) -> None:
-    target, source, physics = (_train(tiny_sets, name) for name in ("target-train", "source-train", "physics"))
+    target, source, physics = (
+        _train(tiny_sets, name) for name in ("target-train", "source-train", "physics")
+    )
     images = training_images(SPACE, target, ("source", source), {"physics": physics})
     assert list(images) == [REAL, "source", "physics"]
     assert images[REAL].limits_db == own_limits(target) == images["physics"].limits_db

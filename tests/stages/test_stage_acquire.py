@@ -54,7 +54,9 @@ def test_same_root_seed_gives_the_same_bytes_and_another_does_not(
     made = []
     for name, seed in (("one", 2606), ("again", 2606), ("other", 2607)):
         acquire.run(tiny_params(few | {"dataset.root_seed": seed}), _outputs(tmp_path / name), None)
-        made.append({p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*.npy")})
+        made.append(
+            {p.relative_to(tmp_path / name): p.read_bytes() for p in (tmp_path / name).rglob("*.npy")}
+        )
     assert len(made[0]) == 12
     assert made[0] == made[1]
     assert all(made[0][path] != made[2][path] for path in made[0])
@@ -65,7 +67,9 @@ def test_simulation_needs_a_footprint(tiny_params: Callable[..., Any], tmp_path:
         acquire.run(tiny_params({"dataset.footprint_m": None}), _outputs(tmp_path), None)
 
 
-def test_simulation_needs_counts_for_the_very_classes(tiny_params: Callable[..., Any], tmp_path: Path) -> None:
+def test_simulation_needs_counts_for_the_very_classes(
+    tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
     params = tiny_params({"acquire.target.chips_per_class": {"B-52": 2, "F-15": 2}})
     with pytest.raises(ParamsError, match=r"acquire\.target\.chips_per_class"):
         acquire.run(params, _outputs(tmp_path), None)
@@ -124,7 +128,9 @@ def test_a_public_set_that_is_not_in_the_mirror_is_refused(
 
 
 def test_a_cut_is_seeded_nested_and_independent_of_row_order() -> None:
-    table = pd.DataFrame({"path": [f"{i % 3}/{i}.npy" for i in range(60)], "label": [str(i % 3) for i in range(60)]})
+    table = pd.DataFrame(
+        {"path": [f"{i % 3}/{i}.npy" for i in range(60)], "label": [str(i % 3) for i in range(60)]}
+    )
     small, large = (acquire._cut(table, n, 7) for n in (4, 9))
     assert small["label"].value_counts().to_dict() == {"0": 4, "1": 4, "2": 4}
     assert set(small["path"]) < set(large["path"])

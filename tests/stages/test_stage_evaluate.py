@@ -48,7 +48,9 @@ def _class_folders(root: Path, tiny_sets: Any) -> Path:
     return root
 
 
-def test_predictions_hold_every_run_and_test_chip(tiny_evaluation: Any, tiny_params: Callable[..., Any]) -> None:
+def test_predictions_hold_every_run_and_test_chip(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any]
+) -> None:
     table = pd.read_parquet(tiny_evaluation.outputs.predictions)
     test = open_chipset(tiny_evaluation.inputs.target_test, splits=("test",))
     assert list(table.columns) == list(evidence.COLUMNS)
@@ -84,7 +86,10 @@ def test_training_counts_are_those_of_the_sets(tiny_evaluation: Any) -> None:
 def test_curves_and_confusion_are_plots_of_every_arm(tiny_evaluation: Any) -> None:
     curves = pd.read_csv(tiny_evaluation.outputs.curves)
     assert len(curves) == 2 * 2 * 1  # arms, seeds, updates
-    assert {path.stem for path in tiny_evaluation.outputs.confusion.iterdir()} == {"real-only", "real+physics"}
+    assert {path.stem for path in tiny_evaluation.outputs.confusion.iterdir()} == {
+        "real-only",
+        "real+physics",
+    }
 
 
 def test_a_second_evaluate_trains_nothing_and_writes_the_same(
@@ -133,7 +138,9 @@ def test_seeds_are_outermost_and_shared_by_the_arms(
     assert seeds[0] == seeds[1] != seeds[2] == seeds[3]
 
 
-def test_oversampling_and_classical_reach_the_runs(tiny_evaluation: Any, tiny_params: Callable[..., Any]) -> None:
+def test_oversampling_and_classical_reach_the_runs(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any]
+) -> None:
     arms = [_arm("real-only", []), _arm("more", [], oversample=True), _arm("jitter", [], classical=True)]
     params = tiny_params({"evaluate.arms": arms, "evaluate.seeds": 1})
     images = evaluate._images(params, evaluate._open_train(tiny_evaluation.inputs))

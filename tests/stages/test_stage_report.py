@@ -61,7 +61,9 @@ def test_every_set_is_shown_with_its_revision(page: str, inputs: report.Inputs) 
         assert open_chipset(path, splits=("train",)).revision[:16] in page
 
 
-@pytest.mark.parametrize(("evidence", "expected"), [("smoke", True), ("simulated_target", False), ("real", False)])
+@pytest.mark.parametrize(
+    ("evidence", "expected"), [("smoke", True), ("simulated_target", False), ("real", False)]
+)
 def test_only_a_smoke_run_carries_the_banner(
     evidence: str, expected: bool, inputs: report.Inputs, tiny_params: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -90,7 +92,9 @@ def test_a_hostile_class_name_is_escaped(
     params = tiny_params()
     dataset = params.dataset.model_copy(update={"classes": [HOSTILE, "F-16"]})
     outputs = tiny_evaluation.outputs
-    inputs = report.Inputs(outputs.metrics, outputs.curves, dict.fromkeys(("source", "target"), tmp_path / "chips"))
+    inputs = report.Inputs(
+        outputs.metrics, outputs.curves, dict.fromkeys(("source", "target"), tmp_path / "chips")
+    )
     report.run(params.model_copy(update={"dataset": dataset}), inputs, tmp_path / "report")
     text = (tmp_path / "report" / "index.html").read_text()
     assert "<script" not in text

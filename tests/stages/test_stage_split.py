@@ -137,7 +137,9 @@ def default_splits(
     params = read_params(repository / "params.yaml")
     target = _default_target(params, folder / "target")
     classes, per_class = params.dataset.classes, 4
-    source = _write_set(folder / "source", classes * per_class, [str(i) for i in range(per_class * len(classes))])
+    source = _write_set(
+        folder / "source", classes * per_class, [str(i) for i in range(per_class * len(classes))]
+    )
     made = {}
     for count in (37, 10):
         parts = _parts(folder / str(count))
@@ -215,9 +217,7 @@ def test_both_sensors_need_every_class(
 
 
 def _with_classes(params: Params, classes: list[str]) -> Params:
-    return params.model_copy(
-        update={"dataset": params.dataset.model_copy(update={"classes": classes})}
-    )
+    return params.model_copy(update={"dataset": params.dataset.model_copy(update={"classes": classes})})
 
 
 def test_too_few_chips_to_train_on_is_an_error_naming_the_class(

@@ -39,7 +39,8 @@ def test_translated_chips_lie_on_the_targets_grid_in_its_radiometry(method: str,
     target, made = _open(tiny_sets.parts()["target-train"]), _open(tiny_sets.made()[method])
     assert made.header == target.header
     shapes = {
-        chips.root: {chips.pixels(name).shape for name in chips.manifest["chip_id"]} for chips in (target, made)
+        chips.root: {chips.pixels(name).shape for name in chips.manifest["chip_id"]}
+        for chips in (target, made)
     }
     assert shapes[made.root] == shapes[target.root] == {(48, 48)}
     for name in ("range_spacing_m", "azimuth_spacing_m", "band"):
