@@ -12,7 +12,7 @@ import typer
 
 from sarcurate import params
 from sarcurate.cli import app
-from sarcurate.io import chipset, public_sets
+from sarcurate.io import manifest, public_sets
 from sarcurate.io.sensors import list_profiles
 
 REPOSITORY = Path(__file__).parents[1]
@@ -127,8 +127,8 @@ def test_chipset_format_lists_every_column_with_its_type() -> None:
     rows = tables(text_of("docs/chipset-format.md"))["metadata.parquet"]
     shown = [(names(row[0])[0], row[1], "*" in row[0]) for row in rows]
     words = {pa.list_(pa.string()): "list<string>"}
-    schema = [(field.name, words.get(field.type, str(field.type))) for field in chipset.SCHEMA]
-    assert shown == [(name, kind, name in chipset.REQUIRED) for name, kind in schema]
+    schema = [(field.name, words.get(field.type, str(field.type))) for field in manifest.SCHEMA]
+    assert shown == [(name, kind, name in manifest.REQUIRED) for name, kind in schema]
 
 
 def test_glossary_is_sorted_and_names_nothing_twice() -> None:

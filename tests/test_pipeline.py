@@ -274,7 +274,7 @@ def _write_png(path: Path, seed: int, side_px: int) -> None:
 
 @pytest.fixture(scope="session")
 def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None) -> Workspace:
-    """A user's PNG class folders, with the protocol of the paper at the smallest numbers; run and committed."""
+    """A user's PNG class folders, the paper's protocol at the smallest numbers; run and committed."""
     baseline = [{"name": "real-only", "add": [], "oversample": False, "classical": False}]
     made = _init(
         tmp_path_factory.mktemp("own") / "my",
@@ -370,8 +370,8 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
         "translate data/chips/source data/real/target-train out/physics out/psd",
         "evaluate data/real/source-train data/real/target-test data/real/target-test data/translated/physics "
         "data/translated/psd out/e.json out/p.parquet out/l.csv out/confusion",
-        "report metrics/evaluation.json metrics/training_loss.csv data/real/source-train data/real/target-test "
-        "data/translated/physics data/translated/psd out/report",
+        "report metrics/evaluation.json metrics/training_loss.csv data/real/source-train "
+        "data/real/target-test data/translated/physics data/translated/psd out/report",
     ],
     ids=lambda command: command.split()[0],
 )

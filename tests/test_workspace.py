@@ -42,7 +42,7 @@ def test_init_makes_git_dvc_pipeline_params_and_gitignore(fresh: Path) -> None:
     assert (fresh / ".dvc" / "config").is_file()
     assert "analytics = false" in (fresh / ".dvc" / "config").read_text()
     assert "/data/*" in (fresh / ".gitignore").read_text()
-    assert list(_yaml(fresh / "dvc.yaml")["stages"])[0] == "acquire"
+    assert next(iter(_yaml(fresh / "dvc.yaml")["stages"])) == "acquire"
 
 
 def test_params_keep_their_comments_and_learn_the_code(fresh: Path) -> None:

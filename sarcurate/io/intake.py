@@ -15,7 +15,8 @@ from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.errors import DataError, RadiometryError
 from sarcurate.execution import track
 from sarcurate.io import lineage, raster
-from sarcurate.io.chipset import ChipSetWriter, Header
+from sarcurate.io.chipset import ChipSetWriter
+from sarcurate.io.manifest import Header
 from sarcurate.io.raw import RawSet
 from sarcurate.io.safe import resolve_inside
 from sarcurate.io.sensors import SensorProfile

@@ -96,8 +96,9 @@ def _copy_folder(params: Params, source: FolderSource, out: Path) -> RawSet:
         table = read_class_folders(root, params.dataset.classes)
     else:
         table = read_manifest(root, Path(source.manifest), params.dataset.classes)
-    if "licence" not in table:
-        table = table.assign(licence=source.licence)
+    # The declared licence holds where the manifest names none.
+    known = table["licence"] if "licence" in table else pd.Series(None, index=table.index, dtype="str")
+    table = table.assign(licence=known.fillna(source.licence))
     _copy_files(table, root, out, source.path)
     return RawSet(out, table, Radiometry(source.radiometry), "real")
 

@@ -18,15 +18,8 @@ from PIL import Image
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError, LeakageError, RadiometryError
 from sarcurate.io import lineage
-from sarcurate.io.chipset import (
-    SCHEMA,
-    WHERE_KEPT,
-    ChipSet,
-    ChipSetWriter,
-    Header,
-    manifest_revision,
-    open_chipset,
-)
+from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
+from sarcurate.io.manifest import SCHEMA, WHERE_KEPT, Header, manifest_revision
 from sarcurate.io.raster import write_tiff
 
 HEADER = Header("terrasarx", Radiometry.SIGMA0, "train", (-25.0, 10.0))
