@@ -163,12 +163,17 @@ def _scores(
         "arms": arms[OWN_TEST],
         "smallest_detectable_difference": evidence.detectable_differences(len(tests[0].data.labels)),
         "external_tests": {
-            test.name: {
-                "content_sha256": lineage.merkle_root(test.data.pixels_sha256),
-                "arms": arms[test.name],
-            }
-            for test in tests[1:]
+            test.name: {**_content(test, images), "arms": arms[test.name]} for test in tests[1:]
         },
+    }
+
+
+def _content(test: TestSet, images: Mapping[str, LabelledChips]) -> dict[str, Any]:
+    """What an external test set holds, and how many of its chips some arm was trained on."""
+    trained_on = {pixels for part in images.values() for pixels in part.pixels_sha256}
+    return {
+        "content_sha256": lineage.merkle_root(test.data.pixels_sha256),
+        "n_also_in_training": sum(pixels in trained_on for pixels in test.data.pixels_sha256),
     }
 
 

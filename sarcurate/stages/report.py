@@ -154,7 +154,10 @@ def _arms(metrics: Mapping[str, Any]) -> Section:
         Paragraph(arms_table.detectable(metrics["smallest_detectable_difference"])),
     ]
     for name, external in metrics.get("external_tests", {}).items():
-        caption = f"External test {name}, content {external['content_sha256'][:16]}; seen by no other stage."
+        caption = (
+            f"External test {name}, content {external['content_sha256'][:16]}; seen by no other stage. "
+            f"{external['n_also_in_training']} of its chips are also training chips."
+        )
         blocks.append(Table(arms_table.COLUMNS, arms_table.rows(external["arms"]), caption, figure_columns))
     return Section("Arms", blocks)
 
