@@ -54,16 +54,31 @@ def test_every_raw_chip_becomes_a_chip_with_its_truth(tiny_sets: Any) -> None:
         assert (row["range_spacing_m"], row["band"], row["origin"]) == (2.0, "C", "simulated")
 
 
+def _counts(said: list[str]) -> list[str]:
+    return [line for line in said if "warning" not in line]
+
+
 def test_relative_radiometry_is_said(own_raw: Callable[..., Any], tmp_path: Path) -> None:
     params, raw = own_raw("unknown")
-    said = ingest.run(params, raw, _outputs(tmp_path))
-    assert all("radiometry unknown (relative: no declared linear scale)" in line for line in said)
+    counts = _counts(ingest.run(params, raw, _outputs(tmp_path)))
+    assert len(counts) == 2
+    assert all("radiometry unknown (relative: no declared linear scale)" in line for line in counts)
 
 
 def test_declared_radiometry_is_said_without_a_caution(own_raw: Callable[..., Any], tmp_path: Path) -> None:
     params, raw = own_raw("sigma0")
-    said = ingest.run(params, raw, _outputs(tmp_path))
-    assert all(line.endswith("4 chips, radiometry sigma0") for line in said)
+    counts = _counts(ingest.run(params, raw, _outputs(tmp_path)))
+    assert counts == [f"{side}: 4 chips, radiometry sigma0" for side in ("source", "target")]
+
+
+def test_chips_without_groups_bring_a_warning_and_grouped_ones_do_not(
+    own_raw: Callable[..., Any], tiny_sets: Any, tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    params, raw = own_raw()
+    alone = ingest.run(params, raw, _outputs(tmp_path / "alone"))
+    assert sum("warning" in line and "group_id" in line for line in alone) == 2
+    grouped = ingest.run(tiny_params(), tiny_sets.raw(), _outputs(tmp_path / "grouped"))
+    assert not any("warning" in line for line in grouped)
 
 
 def test_chips_of_another_size_are_refused_unless_told_otherwise(
