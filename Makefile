@@ -29,14 +29,12 @@ $(STAMP): pyproject.toml constraints.txt
 
 repro: env ## rebuild the data set and its score; PARAMS=FILE [NAME=n] [SET="a=b c=d"] runs a variant in workspaces/
 ifeq ($(PARAMS),)
-	@test -d .dvc || dvc init -q
 	dvc repro
-	dvc metrics show
-	@echo "report: metrics/report/index.html"
+	@cat metrics/report/summary.txt
 else
 	sarcurate init workspaces/$(NAME) --refresh --params $(PARAMS) $(foreach pair,$(SET),--set $(pair))
-	cd workspaces/$(NAME) && dvc repro && dvc metrics show
-	@echo "report: workspaces/$(NAME)/metrics/report/index.html"
+	cd workspaces/$(NAME) && dvc repro
+	@cat workspaces/$(NAME)/metrics/report/summary.txt
 endif
 
 test: env ## run the tests

@@ -36,7 +36,7 @@ class Inputs:
 
 
 def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
-    """Write ``out/index.html`` and ``out/overview.png``; one line for the terminal."""
+    """Write ``index.html``, ``summary.txt`` and ``overview.png`` to ``out``; one line for the terminal."""
     metrics = json.loads(inputs.metrics.read_text(encoding="utf-8"))
     sets = {name: open_chipset(path, splits=("train",)) for name, path in inputs.sets.items()}
     sections = [
@@ -55,7 +55,10 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").write_text(page, encoding="utf-8")
     (out / "overview.png").write_bytes(_overview(params, sets))
-    return [f"report: {out / 'index.html'}"]
+    said = [f"data set revision {metrics['dataset_revision']} ({metrics['evidence']})"]
+    said += [*arms_table.lines(metrics["arms"]), f"report: {out / 'index.html'}"]
+    (out / "summary.txt").write_text("\n".join(said) + "\n", encoding="utf-8")
+    return said[-1:]
 
 
 def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:

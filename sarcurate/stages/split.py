@@ -10,7 +10,7 @@ from typing import Any
 
 from sarcurate.core.duplicates import join_groups, orientation_free_key
 from sarcurate.core.partition import grouped_folds, hold_out
-from sarcurate.errors import DataError
+from sarcurate.errors import DataError, LeakageError
 from sarcurate.execution import run_map
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
@@ -33,12 +33,20 @@ def run(
     Returns:
         one line per sensor for the terminal.
     """
+    sensors = {"source": params.split.source, "target": params.split.target}
+    chipsets = {sensor: open_chipset(chips[sensor], splits=("all",)) for sensor in sensors}
+    keys = {sensor: _picture_keys(chipset) for sensor, chipset in chipsets.items()}
+    _refuse_shared_pictures(chipsets, keys)
     said: list[str] = []
     choices: list[Choice] = []
-    for sensor, side in (("source", params.split.source), ("target", params.split.target)):
-        chipset = open_chipset(chips[sensor], splits=("all",))
+    for sensor, side in sensors.items():
+        chipset = chipsets[sensor]
         _check_classes(chipset, params.dataset.classes)
-        rows = _with_joined_groups(chipset)
+        rows = list(chipset.rows())
+        for row, group in zip(
+            rows, join_groups([row["group_id"] for row in rows], keys[sensor]), strict=True
+        ):
+            row["group_id"] = group
         parts = _assign(rows, side, lineage.seed_from(params.dataset.root_seed, "split", sensor))
         _fold([row for row in rows if parts[row["chip_id"]] == "train"], params, sensor)
         for split in ("train", "test"):
@@ -53,6 +61,25 @@ def run(
     return said
 
 
+def _picture_keys(chipset: ChipSet) -> list[str]:
+    """A key per chip, in order of chip_id, that its eight orientations share."""
+    ids = list(chipset.manifest["chip_id"])
+    return run_map(lambda chip_id: orientation_free_key(chipset.pixels(chip_id)), ids, "finding duplicates")
+
+
+def _refuse_shared_pictures(chipsets: Mapping[str, ChipSet], keys: Mapping[str, list[str]]) -> None:
+    """A picture that both sensors hold could be trained on as source and tested on as target."""
+    source = dict(zip(keys["source"], chipsets["source"].manifest["source_path"], strict=True))
+    target = dict(zip(keys["target"], chipsets["target"].manifest["source_path"], strict=True))
+    shared = sorted(set(source) & set(target), key=lambda key: source[key])
+    if shared:
+        raise LeakageError(
+            f"source and target share {len(shared)} pictures, for example {source[shared[0]]} of the source "
+            f"and {target[shared[0]]} of the target (flips and quarter turns count)",
+            fix="a chip belongs to one sensor: remove it from the other",
+        )
+
+
 def _check_classes(chipset: ChipSet, classes: list[str]) -> None:
     found, expected = set(chipset.manifest["label"]), set(classes)
     if found != expected:
@@ -60,16 +87,6 @@ def _check_classes(chipset: ChipSet, classes: list[str]) -> None:
             f"{chipset.root}: classes missing {sorted(expected - found)}, unknown {sorted(found - expected)}",
             fix="make dataset.classes and the chips agree; both sensors need every class",
         )
-
-
-def _with_joined_groups(chipset: ChipSet) -> list[Row]:
-    """Rows whose groups are joined where they share a picture in any of its eight orientations."""
-    rows = list(chipset.rows())
-    keys = run_map(
-        lambda row: orientation_free_key(chipset.pixels(row["chip_id"])), rows, "finding duplicates"
-    )
-    groups = join_groups([row["group_id"] for row in rows], keys)
-    return [{**row, "group_id": group} for row, group in zip(rows, groups, strict=True)]
 
 
 def _assign(rows: list[Row], side: SideSplit, seed: int) -> dict[str, str]:
