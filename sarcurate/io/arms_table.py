@@ -32,10 +32,10 @@ def lines(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
     said = []
     for row in rows(arms):
         cells = dict(zip(COLUMNS, row, strict=True))
-        said.append(
-            f"{cells['arm']:<18} accuracy {cells['accuracy %']:>5} % ({cells['interval']}), "
-            f"{cells['minus baseline, points']} {cells['interval of difference']}".rstrip()
-        )
+        line = f"{cells['arm']:<18} accuracy {cells['accuracy %']:>5} % ({cells['interval']})"
+        difference, interval = cells["minus baseline, points"], cells["interval of difference"]
+        line += f", {difference} points ({interval})" if interval else f", {difference}"
+        said.append(line)
     return said
 
 
