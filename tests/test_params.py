@@ -260,11 +260,11 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path: Path) -> None:
 
 
 def test_a_number_without_a_point_is_taken(tmp_path: Path) -> None:
-    text = (ROOT / "params.yaml").read_text()
+    text = (ROOT / "params/quick.yaml").read_text()
     assert "learning_rate: 3.0e-4" in text
     path = tmp_path / "p.yaml"
     path.write_text(text.replace("learning_rate: 3.0e-4", "learning_rate: 3e-4"))
-    assert read_params(path) == read_params(ROOT / "params.yaml")
+    assert read_params(path) == read_params(ROOT / "params/quick.yaml")
 
 
 @pytest.mark.parametrize(

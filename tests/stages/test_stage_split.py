@@ -21,6 +21,8 @@ from sarcurate.stages import split
 
 NAMES = ("source-train", "source-test", "target-train", "target-test")
 
+SIDES = ("source", "target")
+
 
 def _parts(folder: Path) -> dict[str, Path]:
     return {name: folder / name for name in NAMES}
@@ -41,7 +43,7 @@ def _groups(chips: ChipSet) -> set[str]:
 def _write_set(
     root: Path, labels: list[str], groups: list[str], pixels: list[NDArray[np.float32]] | None = None
 ) -> Path:
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(sum(root.name.encode()))
     header = Header("toy", Radiometry.INTENSITY, "all", (-20.0, 10.0))
     with ChipSetWriter(root, header) as writer:
         for index, (label, group) in enumerate(zip(labels, groups, strict=True)):
@@ -182,7 +184,7 @@ def test_a_turned_copy_stays_on_the_side_of_its_original(
         pixels[copy] = np.rot90(pixels[original].T if turn % 2 else pixels[original], turn).copy()
     both = {
         side: _write_set(tmp_path / side, labels, groups, pixels if side == "target" else None)
-        for side in ("source", "target")
+        for side in SIDES
     }
     params = tiny_params({"split.target.train_per_class": None, "split.target.test_fraction": 0.5})
     parts = _parts(tmp_path / "parts")
@@ -231,9 +233,22 @@ def test_too_few_chips_to_train_on_is_an_error_naming_the_class(
 def test_a_class_in_one_group_is_an_error(tiny_params: Callable[..., Any], tmp_path: Path) -> None:
     labels = ["B-52", "F-16"] * 6
     groups = ["only" if label == "F-16" else f"g{index}" for index, label in enumerate(labels)]
-    both = {side: _write_set(tmp_path / side, labels, groups) for side in ("source", "target")}
+    both = {side: _write_set(tmp_path / side, labels, groups) for side in SIDES}
     with pytest.raises(DataError, match="class F-16 lies in a single group"):
         split.run(tiny_params(), both, _parts(tmp_path / "parts"), tmp_path / "split.parquet")
+
+
+def test_a_picture_of_both_sensors_is_refused(tiny_params: Callable[..., Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(3)
+    labels, groups = ["B-52", "F-16"] * 6, [f"g{index}" for index in range(12)]
+    pixels = {side: [rng.exponential(size=(4, 4)).astype(np.float32) for _ in labels] for side in SIDES}
+    pixels["target"][5] = np.rot90(pixels["source"][2].T).copy()
+    both = {side: _write_set(tmp_path / side, labels, groups, pixels[side]) for side in SIDES}
+    with pytest.raises(
+        LeakageError, match=r"share 1 pictures, for example 2 of the source and 5 of the target"
+    ):
+        split.run(tiny_params(), both, _parts(tmp_path / "parts"), tmp_path / "split.parquet")
+    assert not (tmp_path / "parts").exists()
 
 
 def test_header_of_a_part_is_that_of_the_whole(tiny_sets: Any) -> None:
