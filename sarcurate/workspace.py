@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +85,8 @@ def init(folder: Path, params_file: Path | None, settings: dict[str, Any], refre
     replace_value(data, "code.version", __version__)
     replace_value(data, "code.source_sha256", IN_DEPS if in_repository else package_sha256())
     params = check_params(data, start)
+    if not in_repository:
+        _check_tools()
     folder.mkdir(parents=True, exist_ok=True)
     if not in_repository:
         _begin_version_control(folder)
@@ -161,18 +165,25 @@ def replace_value(data: Any, path: str, value: Any) -> None:
     data[last] = value
 
 
+def _check_tools() -> None:
+    if shutil.which("git") is None:
+        raise ParamsError("git is not on PATH, and a workspace is a git repository", fix="install git")
+    if find_spec("dvc") is None:
+        raise ParamsError(
+            "DVC is not installed beside sarcurate", fix="pip install 'sarcurate[dvc]', or `make env`"
+        )
+
+
 def _begin_version_control(folder: Path) -> None:
     (folder / "data").mkdir(exist_ok=True)
     _ignore_outputs(folder / ".gitignore")
-    if shutil.which("git") is None or shutil.which("dvc") is None:
-        raise ParamsError(
-            "git and dvc are needed and one is missing", fix="install git and `pip install sarcurate[dvc]`"
-        )
+    # The DVC of this interpreter, so that its folder need not be on PATH.
+    dvc = [sys.executable, "-m", "dvc"]
     if not (folder / ".git").exists():
         subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     if not (folder / ".dvc").exists():
-        subprocess.run(["dvc", "init", "-q"], cwd=folder, check=True)
-    subprocess.run(["dvc", "config", "core.analytics", "false"], cwd=folder, check=True)
+        subprocess.run([*dvc, "init", "-q"], cwd=folder, check=True)
+    subprocess.run([*dvc, "config", "core.analytics", "false"], cwd=folder, check=True)
 
 
 def _ignore_outputs(path: Path) -> None:

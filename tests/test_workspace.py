@@ -93,10 +93,22 @@ def test_refresh_of_no_workspace_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "nowhere").exists()
 
 
-def test_init_without_git_or_dvc_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_init_without_git_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(ParamsError, match="git and dvc"):
+    with pytest.raises(ParamsError, match="git is not on PATH"):
         workspace.init(tmp_path / "new", QUICK, {}, refresh=False)
+    assert not (tmp_path / "new").exists()
+
+
+def test_init_without_dvc_is_refused_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "find_spec", lambda _: None)
+    with pytest.raises(ParamsError, match="DVC is not installed"):
+        workspace.init(tmp_path / "new", QUICK, {}, refresh=False)
+    assert not (tmp_path / "new").exists()
 
 
 def test_refresh_repeats_byte_for_byte(own: Path) -> None:
