@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -37,8 +37,20 @@ def main() -> None:
     try:
         app()
     except SarcurateError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
+        _fail(error)
+    except ModuleNotFoundError as error:
+        from sarcurate.doctor import EXTRAS
+
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        fix = f"pip install 'sarcurate[{EXTRAS[package]}]', or `make env`"
+        _fail(ParamsError(f"this command needs {package}, which is not installed", fix=fix))
+
+
+def _fail(error: SarcurateError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None
 
 
 def mirror_folder() -> Path | None:
@@ -68,7 +80,7 @@ def _version(version: Annotated[bool, typer.Option("--version", help="print the 
         raise typer.Exit
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro acquire")
 def acquire(source_out: Output, target_out: Output) -> None:
     """Bring raw chips of both sensors: simulated, from a fetched public set, or from your folders."""
     from sarcurate.stages import acquire as stage
@@ -76,7 +88,7 @@ def acquire(source_out: Output, target_out: Output) -> None:
     _say(stage.run(_stage_params(), {"source": source_out, "target": target_out}, mirror_folder()))
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro ingest")
 def ingest(source_raw: InputFolder, target_raw: InputFolder, source_out: Output, target_out: Output) -> None:
     """Turn raw chips into ChipSets: decoded, checked and described."""
     from sarcurate.stages import ingest as stage
@@ -85,7 +97,7 @@ def ingest(source_raw: InputFolder, target_raw: InputFolder, source_out: Output,
     _say(stage.run(_stage_params(), raw, {"source": source_out, "target": target_out}))
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro split")
 def split(
     source: InputFolder,
     target: InputFolder,
@@ -107,7 +119,7 @@ def split(
     _say(stage.run(_stage_params(), {"source": source, "target": target}, outputs, selection))
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro translate")
 def translate(source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output) -> None:
     """Translate source train chips to the target sensor by physics and by spectrum transfer."""
     from sarcurate.stages import translate as stage
@@ -115,7 +127,7 @@ def translate(source_train: InputFolder, target_train: InputFolder, physics: Out
     _say(stage.run(_stage_params(), source_train, target_train, {"physics": physics, "psd": psd}))
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro evaluate")
 def evaluate(
     source_train: InputFolder,
     target_train: InputFolder,
@@ -135,7 +147,7 @@ def evaluate(
     _say(stage.run(_stage_params(), inputs, outputs, CACHE / "evaluate"))
 
 
-@app.command(rich_help_panel=STAGES)
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro report")
 def report(
     metrics: InputFile,
     curves: InputFile,
@@ -219,7 +231,7 @@ def fetch(
         typer.echo(f"not there: {', '.join(done.missing_domains)}. {described.fetch_note}")
 
 
-@app.command()
+@app.command(epilog="Example: sarcurate doctor")
 def doctor() -> None:
     """Say what this machine and workspace have, what is missing and how to get it."""
     from sarcurate.doctor import examine

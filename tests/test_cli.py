@@ -92,9 +92,26 @@ def test_errors_raised_on_purpose_become_message_and_exit_code(
     assert said == "error: chip 7 is broken\nFix: mend it\n"
 
 
-def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "app", lambda: [][1])
-    with pytest.raises(IndexError):
+def test_a_missing_extra_is_named(
+    call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch.nn")
+
+    monkeypatch.setattr(cli, "app", fail)
+    code, said = call()
+    assert code == 2
+    assert "needs torch" in said
+    assert "sarcurate[train]" in said
+
+
+@pytest.mark.parametrize("error", [IndexError(), ModuleNotFoundError("x", name="sarcurate.nothing")])
+def test_other_errors_keep_their_traceback(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(type(error)):
         cli.main()
 
 
