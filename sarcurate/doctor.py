@@ -22,6 +22,8 @@ EXTRAS = {
     "safetensors": "train",
     "dvc": "dvc",
     "datasets": "hub",
+    "sarkit": "sicd",
+    "great_expectations": "validate",
 }
 ENOUGH_DISK_GIB = 5.0
 
