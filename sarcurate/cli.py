@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from sarcurate.params import Params
 
 CACHE = Path(".sarcurate/cache")
+DATA_DOCS = Path(".sarcurate/data_docs")
 
 app = typer.Typer(
     name="sarcurate",
@@ -66,6 +68,12 @@ def _stage_params() -> Params:
     params = read_params(Path("params.yaml"))
     check_code(params)
     return params
+
+
+def _require_validated(note: Path, source_train: Path, target_train: Path) -> None:
+    from sarcurate.io.validated import require_validated
+
+    require_validated(note, {"source": source_train, "target": target_train})
 
 
 def _say(lines: list[str]) -> None:
@@ -119,16 +127,43 @@ def split(
     _say(stage.run(_stage_params(), {"source": source, "target": target}, outputs, selection))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro validate")
+def validate(
+    source_train: InputFolder,
+    source_test: InputFolder,
+    target_train: InputFolder,
+    target_test: InputFolder,
+    validated: Output,
+    metrics: Output,
+    page: Output,
+) -> None:
+    """Check the real chips against the expectations; an error stops the run (exit code 3)."""
+    from sarcurate.stages import validate as stage
+
+    sets = {
+        "source-train": source_train,
+        "source-test": source_test,
+        "target-train": target_train,
+        "target-test": target_test,
+    }
+    _say(stage.run(_stage_params(), sets, stage.Outputs(validated, metrics, page, DATA_DOCS)))
+
+
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro translate")
-def translate(source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output) -> None:
+def translate(
+    validated: InputFile, source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output
+) -> None:
     """Translate source train chips to the target sensor by physics and by spectrum transfer."""
     from sarcurate.stages import translate as stage
 
-    _say(stage.run(_stage_params(), source_train, target_train, {"physics": physics, "psd": psd}))
+    params = _stage_params()
+    _require_validated(validated, source_train, target_train)
+    _say(stage.run(params, source_train, target_train, {"physics": physics, "psd": psd}))
 
 
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro evaluate")
 def evaluate(
+    validated: InputFile,
     source_train: InputFolder,
     target_train: InputFolder,
     target_test: InputFolder,
@@ -144,11 +179,14 @@ def evaluate(
 
     inputs = stage.Inputs(source_train, target_train, target_test, {"physics": physics, "psd": psd})
     outputs = stage.Outputs(metrics, predictions, curves, confusion)
-    _say(stage.run(_stage_params(), inputs, outputs, CACHE / "evaluate"))
+    params = _stage_params()
+    _require_validated(validated, source_train, target_train)
+    _say(stage.run(params, inputs, outputs, CACHE / "evaluate"))
 
 
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro report")
 def report(
+    validated: InputFile,
     metrics: InputFile,
     curves: InputFile,
     source_train: InputFolder,
@@ -161,7 +199,9 @@ def report(
     from sarcurate.stages import report as stage
 
     sets = {"source": source_train, "target": target_train, "physics": physics, "psd": psd}
-    _say(stage.run(_stage_params(), stage.Inputs(metrics, curves, sets), out))
+    params = _stage_params()
+    _require_validated(validated, source_train, target_train)
+    _say(stage.run(params, stage.Inputs(metrics, curves, sets), out))
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -229,6 +269,106 @@ def fetch(
     typer.echo(f"{name}: {done.downloaded} files downloaded, all verified, in {folder / name}")
     if done.missing_domains:
         typer.echo(f"not there: {', '.join(done.missing_domains)}. {described.fetch_note}")
+
+
+@app.command()
+def chip(
+    paths: Annotated[
+        list[Path], typer.Argument(help="products or images: files or folders", show_default=False)
+    ],
+    out: Annotated[Path, typer.Argument(help="ChipSet folder to make", show_default=False)],
+    sensor: Annotated[str, typer.Option(help="sensor profile: packaged name, or a YAML file")],
+    licence: Annotated[str, typer.Option(help="licence of the chips, carried into every manifest")],
+    boxes: Annotated[Path | None, typer.Option(help="CSV or GeoJSON of targets: a chip about each")] = None,
+    grid: Annotated[bool, typer.Option("--grid", help="instead: all windows of a regular grid")] = False,
+    footprint: Annotated[float | None, typer.Option(help="side of a chip, m in the scene's pixels")] = None,
+    step: Annotated[float | None, typer.Option(help="with --grid: from one window to the next, m")] = None,
+    label: Annotated[str | None, typer.Option(help="with --grid: label of every chip")] = None,
+    margin: Annotated[float | None, typer.Option(help="with --boxes: added on all sides, m")] = None,
+    margin_share: Annotated[float | None, typer.Option(help="or as a share of the box's sides")] = None,
+    radiometry: Annotated[
+        str, typer.Option(help="sigma0, beta0, intensity, amplitude, uint8_relative or unknown")
+    ] = "sigma0",
+    polarisation: Annotated[str | None, typer.Option(help="which one, where products hold several")] = None,
+    border: Annotated[
+        str, typer.Option(help="chips that leave the scene or hold no samples: skip (counted) or error")
+    ] = "skip",
+    display_db: Annotated[
+        tuple[float, float] | None, typer.Option(help="dB window of the previews; for eyes only")
+    ] = None,
+) -> None:
+    """Cut chips out of scenes, into a ChipSet folder that appears complete or not at all.
+
+    Examples:
+        sarcurate chip TSX1_SAR__SSC_x chips --boxes boxes.csv --footprint 96 --sensor terrasarx
+        --licence mine
+
+        sarcurate chip scenes/*.tif chips --grid --footprint 100 --step 50 --label clutter --sensor my.yaml
+        --licence mine
+    """
+    from functools import partial
+
+    from sarcurate.io import chip_command
+    from sarcurate.io.products import open_scene
+    from sarcurate.io.sensors import load_profile
+
+    profile = load_profile(sensor)
+    cut = chip_command.cutter(
+        paths,
+        partial(open_scene, profile=profile, polarisation=polarisation),
+        chip_command.order_of(radiometry, profile, border, licence),
+        chip_command.boxes_of(boxes, footprint, margin, margin_share, given=not grid),
+        chip_command.grid_of(footprint, step, label, given=grid),
+    )
+    _say(list(chip_command.make_chipset(cut, profile, display_db, out)))
+
+
+@app.command()
+def inspect(
+    path: Annotated[Path, typer.Argument(help="product, scene, chip or ChipSet folder", show_default=False)],
+    sensor: Annotated[
+        str | None, typer.Option("--sensor", help="sensor profile: a packaged name or a .yaml file")
+    ] = None,
+    polarisation: Annotated[
+        str | None, typer.Option("--polarisation", help="HH, HV, VH or VV; default the first there is")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object instead of the table")] = False,
+) -> None:
+    """Say what a file or product is: sensor, size, spacing, calibration, warnings. Reads only, never writes.
+
+    Examples:
+        sarcurate inspect TSX1_SAR__SSC______SM_S_SRA_20240101T000000_20240101T000008
+
+        sarcurate inspect fucheng/ --sensor fucheng1 --polarisation VV --json
+    """
+    from sarcurate.io.inspection import as_table, examine
+    from sarcurate.io.sensors import load_profile
+
+    found = examine(path, load_profile(sensor) if sensor else None, polarisation)
+    if as_json:
+        typer.echo(json.dumps(found, indent=2, allow_nan=False))
+    else:
+        _say(as_table(found))
+
+
+@app.command()
+def duplicates(
+    folder: Annotated[Path, typer.Argument(help="class folders, or a ChipSet", show_default=False)],
+    csv: Annotated[Path | None, typer.Option("--csv", help="also list every chip of a group here")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object instead")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="processes; the result is the same")] = 1,
+) -> None:
+    """Find chips that show the same picture, and pictures filed under two labels.
+
+    Example:
+        sarcurate duplicates data/chips/source --csv duplicates.csv
+    """
+    from sarcurate.io import duplicate_report
+
+    found = duplicate_report.find_duplicates(duplicate_report.list_chips(folder), workers)
+    if csv:
+        duplicate_report.write_csv(found, csv)
+    _say([json.dumps(found.numbers(), indent=2)] if as_json else duplicate_report.summary(found))
 
 
 @app.command(epilog="Example: sarcurate doctor")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -110,7 +111,42 @@ class FolderSource(Section):
     licence: str = Field(min_length=1, description="licence of the chips, carried into every manifest")
 
 
-Source = Annotated[SimulatedSource | PublicSetSource | FolderSource, Field(discriminator="kind")]
+class ProductsSource(Section):
+    """Chips cut about boxes from the operators' own products."""
+
+    kind: Literal["products"]
+    path: str = Field(min_length=1, description="one product (file or folder), or the folder of several")
+    scenes: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = Field(
+        description="products below path, as names or patterns; null where path is the one product"
+    )
+    polarisation: str | None = Field(description="which one where products hold several; null where one")
+    boxes: str = Field(min_length=1, description="CSV or GeoJSON of targets")
+    labels: dict[str, Label | None] | None = Field(
+        description="label in boxes to class, null leaves its boxes out; null takes labels as they are"
+    )
+    footprint_m: Positive | None = Field(description="side of a square about each box's centre")
+    margin_m: Annotated[float, Field(ge=0)] | None = Field(description="or: added around each box")
+    margin_share: Annotated[float, Field(ge=0)] | None = Field(
+        description="or: added around each box, as a share of its sides"
+    )
+    border: Literal["skip", "error"] = Field(
+        description="chips that leave their scene, or hold no samples: left out and counted, or an error"
+    )
+    radiometry: Literal["intensity", "amplitude", "beta0", "sigma0", "uint8_relative", "unknown"] = Field(
+        description="of the chips; every scene must reach it"
+    )
+    licence: str = Field(min_length=1, description="licence of the chips, carried into every manifest")
+
+    @model_validator(mode="after")
+    def _one_size(self) -> ProductsSource:
+        if [self.footprint_m, self.margin_m, self.margin_share].count(None) != 2:
+            raise ValueError("give exactly one of footprint_m, margin_m and margin_share, the others null")
+        return self
+
+
+Source = Annotated[
+    SimulatedSource | PublicSetSource | FolderSource | ProductsSource, Field(discriminator="kind")
+]
 
 
 class Acquire(Section):
@@ -143,6 +179,28 @@ class Split(Section):
     source: SideSplit
     target: SideSplit
     folds: Annotated[int, Field(ge=2, le=20)] = Field(description="grouped folds in the train manifests")
+    near_duplicates: bool = Field(
+        description="true keeps chips of nearly the same picture in one group, and out of the other sensor"
+    )
+
+
+class Validate(Section):
+    """What the real chips must be like before anything is learnt from them."""
+
+    expectations: list[Annotated[str, Field(min_length=1)]] = Field(
+        description="your own YAML files of expectations, beside the packaged ones"
+    )
+    severities: dict[str, Literal["error", "warning"]] = Field(
+        description="another severity for a rule, by its name"
+    )
+    min_train_per_class: Count = Field(description="train chips that each class of each sensor needs")
+    max_class_ratio: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        description="train chips of a sensor's largest class over those of any other; more is a warning"
+    )
+    min_dynamic_range_db: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        description="from the 1st to the 99.9th percentile of a chip's intensity, zeros aside"
+    )
+    max_nodata_fraction: Fraction = Field(description="share of zero pixels in a chip")
 
 
 class Translate(Section):
@@ -226,17 +284,24 @@ class Report(Section):
     grid_chips: Annotated[int, Field(ge=1, le=12)] = Field(description="chips per class and set in the grids")
 
 
-class Params(Section):
-    """All of params.yaml."""
+with warnings.catch_warnings():
+    # The section is called as its stage; pydantic's deprecated method of that name is called by nobody.
+    warnings.filterwarnings(
+        "ignore", message='Field name "validate" in "Params" shadows', category=UserWarning
+    )
 
-    code: Code
-    dataset: Dataset
-    acquire: Acquire
-    ingest: Ingest
-    split: Split
-    translate: Translate
-    evaluate: Evaluate
-    report: Report
+    class Params(Section):
+        """All of params.yaml."""
+
+        code: Code
+        dataset: Dataset
+        acquire: Acquire
+        ingest: Ingest
+        split: Split
+        validate: Validate  # type: ignore[assignment]
+        translate: Translate
+        evaluate: Evaluate
+        report: Report
 
 
 def read_params(path: Path) -> Params:

@@ -17,13 +17,15 @@ from sarcurate import __version__
 from sarcurate.errors import ParamsError
 from sarcurate.io import lineage
 from sarcurate.io.safe import sha256_file
-from sarcurate.params import FolderSource, Params, check_params, read_yaml
+from sarcurate.params import FolderSource, Params, ProductsSource, check_params, read_yaml
 
 IN_DEPS = "deps"  # code.source_sha256 of the repository, whose dvc.yaml lists the modules instead
 ASSETS_OF = {
     "sarcurate/io/sensors.py": "sarcurate/assets/sensors",
     "sarcurate/io/public_sets.py": "sarcurate/assets/sets",
     "sarcurate/io/report_html.py": "sarcurate/assets/report.html.j2",
+    "sarcurate/io/expectations.py": "sarcurate/assets/expectations",
+    "sarcurate/io/validation_report.py": "sarcurate/assets/validation.html.j2",
 }
 HEAD = "# Written by `sarcurate init --refresh` from the packaged pipeline; edit params.yaml, then refresh.\n"
 
@@ -118,13 +120,10 @@ def _insert_deps(stage: CommentedMap, dep: str) -> None:
 
 def external_inputs(params: Params) -> dict[str, list[str]]:
     """Paths outside the workspace that each stage reads, so that DVC notices when they change."""
-    acquire = [
-        path
-        for source in (params.acquire.source, params.acquire.target)
-        if isinstance(source, FolderSource)
-        for path in (source.path, source.manifest)
-        if path is not None
-    ]
+    sources = (params.acquire.source, params.acquire.target)
+    folders = [path for s in sources if isinstance(s, FolderSource) for path in (s.path, s.manifest) if path]
+    products = [path for s in sources if isinstance(s, ProductsSource) for path in (s.path, s.boxes)]
+    acquire = folders + products
     profiles = [
         s.profile
         for s in (params.dataset.source, params.dataset.target)
@@ -135,6 +134,7 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
     found = {
         "acquire": acquire + profiles,
         "ingest": profiles,
+        "validate": params.validate.expectations,
         "translate": profiles,
         "evaluate": profiles + tests + weights,
     }

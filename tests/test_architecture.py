@@ -94,7 +94,19 @@ def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
         name for name, stage in _stages(path).items() if any("-test" in d for d in _paths(stage.get("deps")))
     }
     assert seen <= MAY_SEE_TEST
-    assert "evaluate" in seen
+    assert {"evaluate", "validate"} <= seen
+
+
+@pytest.mark.parametrize(
+    "path", [REPOSITORY / "dvc.yaml", PACKAGED / "pipeline.yaml"], ids=["root", "packaged"]
+)
+def test_every_stage_after_validate_waits_for_it_and_sees_only_its_note(path: Path) -> None:
+    stages = _stages(path)
+    later = list(stages)[list(stages).index("validate") + 1 :]
+    assert later == ["translate", "evaluate", "report"]
+    for name in later:
+        deps = set(_paths(stages[name].get("deps")))
+        assert set(_outs(stages["validate"])) & deps == {"data/validated.json"}, name
 
 
 def _splits_named(tree: ast.AST) -> Iterator[list[str] | None]:
@@ -131,7 +143,7 @@ def test_only_stages_that_judge_ask_for_test_chips() -> None:
             if "test" in splits:
                 asking.add(name)
     assert asking <= TEST_READERS
-    assert "sarcurate/stages/evaluate.py" in asking
+    assert {"sarcurate/stages/evaluate.py", "sarcurate/stages/validate.py"} <= asking
 
 
 # --- the repository as a workspace
@@ -171,7 +183,8 @@ def test_gitignore_covers_every_out_and_nothing_that_git_keeps(place: str, tmp_p
     cached = [
         path for stage in PIPELINE.values() for kind in ("outs", "plots") for path in _paths(stage.get(kind))
     ]
-    in_git = ["metrics/evaluation.json", "data/verdicts.csv", "params.yaml", "dvc.yaml", "dvc.lock"]
+    in_git = [f"metrics/{name}.json" for name in ("evaluation", "validation")]
+    in_git += ["data/verdicts.csv", "params.yaml", "dvc.yaml", "dvc.lock"]
     asked = [*cached, ".sarcurate/cache/x", *in_git]
     done = subprocess.run(
         ["git", "check-ignore", "--no-index", *asked], cwd=folder, capture_output=True, text=True

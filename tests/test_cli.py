@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
@@ -15,7 +17,7 @@ from sarcurate import __version__, cli
 from sarcurate.errors import DataError, HardwareError, HubError, ParamsError, SarcurateError
 
 COMMANDS = [str(c.name or c.callback.__name__) for c in cli.app.registered_commands if c.callback]
-STAGES = ("acquire", "ingest", "split", "translate", "evaluate", "report")
+STAGES = ("acquire", "ingest", "split", "validate", "translate", "evaluate", "report")
 HEAVY = ("torch", "transformers", "pandas", "pydantic", "pyarrow", "rasterio", "matplotlib", "dvc", "numpy")
 
 
@@ -190,3 +192,20 @@ def test_fetch_without_a_mirror_is_a_params_error(
 
 def test_wrong_usage_is_exit_code_2(call: Callable[..., tuple[int, str]]) -> None:
     assert call("nonsense")[0] == 2
+
+
+def test_chip_makes_a_chipset_and_refuses_what_does_not_fit(
+    call: Callable[..., tuple[int, str]], tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(1, 256, (100, 80), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    given = ["chip", str(tmp_path / "scene.png"), str(tmp_path / "chips"), "--grid", "--footprint", "40"]
+    given += ["--step", "40", "--sensor", "gaofen3-spotlight", "--licence", "mine"]
+    assert call(*given, "--radiometry", "uint8_relative")[0] == 2  # no label
+    exit_code, said = call(*given, "--label", "clutter")
+    assert exit_code == 3
+    assert "sigma0 was asked for" in said
+    assert not (tmp_path / "chips").exists()
+    exit_code, said = call(*given, "--label", "clutter", "--radiometry", "uint8_relative")
+    assert exit_code == 0
+    assert "chips: 4 chips, 1 labels, 4 groups, radiometry uint8_relative" in said

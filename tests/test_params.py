@@ -17,6 +17,7 @@ FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")])
 # together they hold every kind of source
 KINDS = ("params.yaml", "params/paper.yaml", "params/tsx-s1-slc.yaml")
 HERE = Path("my.yaml")
+BY_NAME = ("chips_per_class", "severities")  # mappings with names of the user
 Loc = tuple[str | int, ...]
 
 
@@ -27,17 +28,18 @@ def _read(name: str) -> Any:
 
 def _data(name: str = "params.yaml") -> Any:
     data = copy.deepcopy(_read(name))
+    data["validate"] |= {"expectations": ["own.yaml"], "severities": {"licence-present": "error"}}
     data["evaluate"]["external_tests"] = [{"name": "other", "path": "incoming/other"}]
     return data
 
 
 def _mappings(node: Any, loc: Loc = ()) -> Iterator[Loc]:
-    """Where the sections of plain data lie; the counts by class are no section."""
+    """Where the sections of plain data lie; mappings by name are no section."""
     if isinstance(node, dict):
         yield loc
     entries = enumerate(node) if isinstance(node, list) else node.items()
     for key, value in entries:
-        if isinstance(value, dict | list) and key != "chips_per_class":
+        if isinstance(value, dict | list) and key not in BY_NAME:
             yield from _mappings(value, (*loc, key))
 
 
@@ -132,7 +134,7 @@ def test_an_unknown_field_is_named(name: str, loc: Loc) -> None:
 )
 def test_a_value_of_another_type_is_named(name: str, loc: Loc) -> None:
     data = _data(name)
-    _at(data, loc[:-1])[loc[-1]] = {"odd": 3.5} if loc[-1] != "chips_per_class" else 3.5
+    _at(data, loc[:-1])[loc[-1]] = {"odd": 3.5} if loc[-1] not in BY_NAME else 3.5
     problem = _problem(data)
     place = _dotted(loc[:-1] if loc[-1] == "kind" else loc)
     assert f"  {place}" in problem
@@ -165,6 +167,12 @@ WRONG = [
     ("split.source.test_fraction", 1.0, "less than 1"),
     ("split.folds", 1, "greater than or equal to 2"),
     ("split.folds", 21, "less than or equal to 20"),
+    ("validate.expectations.0", "", "at least 1 character"),
+    ("validate.severities.licence-present", "off", "'error' or 'warning'"),
+    ("validate.min_train_per_class", 0, "greater than or equal to 1"),
+    ("validate.max_class_ratio", 0.5, "greater than or equal to 1"),
+    ("validate.min_dynamic_range_db", -1.0, "greater than or equal to 0"),
+    ("validate.max_nodata_fraction", 1.5, "less than or equal to 1"),
     ("translate.same_pixels", "on", "valid boolean"),
     ("translate.same_pixels", 1, "valid boolean"),
     ("evaluate.arms.1.name", "Real", "match pattern"),
@@ -297,3 +305,48 @@ def test_checking_does_not_change_the_data() -> None:
     before = copy.deepcopy(data)
     check_params(data, HERE)
     assert data == before
+
+
+PRODUCTS = {
+    "kind": "products",
+    "path": "incoming/products",
+    "scenes": ["*.tif"],
+    "polarisation": "HH",
+    "boxes": "incoming/boxes.csv",
+    "labels": {"bomber": "B-52", "other": None},
+    "footprint_m": 96.0,
+    "margin_m": None,
+    "margin_share": None,
+    "border": "skip",
+    "radiometry": "sigma0",
+    "licence": "mine",
+}
+
+
+def _with_products(**changes: Any) -> Any:
+    data = _data()
+    data["acquire"]["target"] = PRODUCTS | changes
+    return data
+
+
+def test_products_are_a_source() -> None:
+    found = check_params(_with_products(), HERE).acquire.target
+    assert found.model_dump() == PRODUCTS
+
+
+@pytest.mark.parametrize("name", [name for name in PRODUCTS if name != "kind"])
+def test_every_field_of_products_is_required_and_typed(name: str) -> None:
+    data = _with_products()
+    del data["acquire"]["target"][name]
+    assert f"acquire.target.{name}: missing; every field must be given" in _problem(data)
+    assert f"  acquire.target.{name}" in _problem(_with_products(**{name: {"odd": 3.5}}))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"footprint_m": None}, {"margin_m": 1.0}, {"footprint_m": None, "margin_m": 1.0, "margin_share": 0.1}],
+    ids=str,
+)
+def test_products_have_exactly_one_size(sizes: dict[str, float | None]) -> None:
+    check_params(_with_products(footprint_m=None, margin_share=0.1), HERE)
+    assert "exactly one of footprint_m, margin_m and margin_share" in _problem(_with_products(**sizes))

@@ -22,7 +22,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STAGES = ["acquire", "ingest", "split", "translate", "evaluate", "report"]
+STAGES = ["acquire", "ingest", "split", "validate", "translate", "evaluate", "report"]
 WEIGHTS = ".sarcurate/cache/evaluate/*/*/weights.safetensors"  # unfinished entries are hidden folders
 PATIENCE_S = 300
 
@@ -139,7 +139,8 @@ def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
 
 def test_git_keeps_small_text_only(quick_graph: Workspace) -> None:
     tracked = quick_graph.say("git", "ls-files").split()
-    assert {"dvc.lock", "dvc.yaml", "params.yaml", "metrics/evaluation.json"} <= set(tracked)
+    numbers = {"metrics/evaluation.json", "metrics/validation.json"}
+    assert {"dvc.lock", "dvc.yaml", "params.yaml", *numbers} <= set(tracked)
     assert sum((quick_graph.root / name).stat().st_size for name in tracked) < 100_000
     assert quick_graph.say("git", "status", "--porcelain") == ""
 
@@ -160,7 +161,7 @@ def test_a_value_of_evaluate_costs_evaluate_and_report_alone(quick: Workspace) -
     quick.change("evaluate.interval_level", 0.8)
     assert quick.repro() == ["evaluate", "report"]
     after = quick.lock()
-    assert all(after[name] == before[name] for name in STAGES[:4])
+    assert all(after[name] == before[name] for name in STAGES[:5])
     assert quick.trained() == weights
     assert quick.metrics()["interval_level"] == 0.8
     quick.say("git", "commit", "-q", "-a", "-m", "narrower")
@@ -329,7 +330,7 @@ def test_an_added_chip_is_noticed_and_gives_another_revision(own: Workspace) -> 
     assert "up to date" in own.say("dvc", "status")
     _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 32)
     assert "incoming/source" in own.say("dvc", "status")
-    assert own.repro()[:4] == STAGES[:4]
+    assert own.repro()[:5] == STAGES[:5]
     assert own.metrics()["dataset_revision"] != before
     table = pd.read_parquet(own.root / "data/chips/source/metadata.parquet")
     assert "tank/new.png" in set(table["source_path"])
@@ -359,6 +360,42 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
     assert own.repro() == []
 
 
+@pytest.mark.slow
+def test_chips_that_fail_validation_stop_the_run_with_a_report(own: Workspace) -> None:
+    own.change("validate.max_class_ratio", 1.0)
+    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 32)
+    own.change("validate.severities", {"class-balance": "error"})
+    done = own.call("dvc", "repro")
+    assert done.returncode != 0
+    assert "error     class-balance" in done.stdout
+    assert "Fix: " in done.stdout
+    assert "Running stage 'translate'" not in done.stdout
+    assert "class-balance" in (own.root / "metrics" / "validation.html").read_text()
+    numbers = json.loads((own.root / "metrics" / "validation.json").read_text())
+    assert (numbers["passed"], numbers["n_failed_errors"]) == (False, 1)
+    assert not (own.root / "data" / "validated.json").exists()
+    by_hand = "data/validated.json data/real/source-train data/real/target-train out/physics out/psd"
+    assert own.call("sarcurate", "translate", *by_hand.split()).returncode == 3
+    assert not (own.root / "out").exists()
+    own.change("validate.severities", {})
+    assert own.repro() == STAGES[3:]
+    assert "chips" in (own.root / ".sarcurate" / "data_docs" / "index.html").read_text()
+
+
+@pytest.mark.slow
+def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
+    meta = {"rule": "mine", "severity": "warning", "says": "Looks are four", "fix": "take others"}
+    kwargs = {"column": "looks_nominal", "min_value": 4}
+    entry = {"type": "expect_column_values_to_be_between", "kwargs": kwargs, "meta": meta}
+    (own.root / "own.yaml").write_text(json.dumps({"expectations": [entry]}))
+    own.change("validate.expectations", ["own.yaml"])
+    own.say("sarcurate", "init", ".", "--refresh")
+    assert own.repro() == ["validate"]
+    (own.root / "own.yaml").write_text(json.dumps({"expectations": []}))
+    assert "own.yaml" in own.say("dvc", "status")
+    assert own.repro() == ["validate"]
+
+
 # --- leakage
 
 
@@ -366,11 +403,11 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
 @pytest.mark.parametrize(
     "command",
     [
-        "translate data/real/source-train data/real/target-test out/physics out/psd",
-        "translate data/chips/source data/real/target-train out/physics out/psd",
-        "evaluate data/real/source-train data/real/target-test data/real/target-test data/translated/physics "
-        "data/translated/psd out/e.json out/p.parquet out/l.csv out/confusion",
-        "report metrics/evaluation.json metrics/training_loss.csv data/real/source-train "
+        "translate data/validated.json data/real/source-train data/real/target-test out/physics out/psd",
+        "translate data/validated.json data/chips/source data/real/target-train out/physics out/psd",
+        "evaluate data/validated.json data/real/source-train data/real/target-test data/real/target-test "
+        "data/translated/physics data/translated/psd out/e.json out/p.parquet out/l.csv out/confusion",
+        "report data/validated.json metrics/evaluation.json metrics/training_loss.csv data/real/source-train "
         "data/real/target-test data/translated/physics data/translated/psd out/report",
     ],
     ids=lambda command: command.split()[0],

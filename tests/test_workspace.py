@@ -151,15 +151,36 @@ def test_external_inputs_become_deps_of_the_stages_that_read_them(own: Path) -> 
         "dataset.target.profile": "my-sensor.yaml",
         "evaluate.external_tests": [{"name": "far-away", "path": "in/far"}],
         "evaluate.initial_weights": "backbone.safetensors",
+        "validate.expectations": ["in/rules.yaml"],
     }
     workspace.init(own, None, settings, refresh=True)
     stages = _yaml(own / "dvc.yaml")["stages"]
     assert stages["acquire"]["deps"] == ["in/target", "in/target.csv", "my-sensor.yaml"]
     assert "my-sensor.yaml" in stages["ingest"]["deps"]
     assert "my-sensor.yaml" in stages["translate"]["deps"]
+    assert "in/rules.yaml" in stages["validate"]["deps"]
     assert {"in/far", "backbone.safetensors", "my-sensor.yaml"} <= set(stages["evaluate"]["deps"])
     for name in ("split", "report"):
-        assert not {"in/far", "in/target", "my-sensor.yaml"} & set(stages[name]["deps"])
+        assert not {"in/far", "in/rules.yaml", "in/target", "my-sensor.yaml"} & set(stages[name]["deps"])
+
+
+def test_products_and_their_boxes_become_deps_of_acquire(own: Path) -> None:
+    products = {
+        "kind": "products",
+        "path": "in/products",
+        "scenes": None,
+        "polarisation": None,
+        "boxes": "in/boxes.geojson",
+        "labels": None,
+        "footprint_m": 96.0,
+        "margin_m": None,
+        "margin_share": None,
+        "border": "skip",
+        "radiometry": "sigma0",
+        "licence": "mine",
+    }
+    workspace.init(own, None, {"acquire.source": products}, refresh=True)
+    assert _yaml(own / "dvc.yaml")["stages"]["acquire"]["deps"] == ["in/products", "in/boxes.geojson"]
 
 
 def test_packaged_names_are_no_deps(fresh: Path) -> None:

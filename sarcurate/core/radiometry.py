@@ -86,3 +86,12 @@ def from_intensity(intensity: FloatArray, radiometry: Radiometry) -> NDArray[np.
 def to_db(intensity: FloatArray, floor: float = 1e-30) -> NDArray[np.float32]:
     """10 log10 of intensity, in dB; values below ``floor`` are held there."""
     return (10.0 * np.log10(np.maximum(intensity, floor))).astype(np.float32)
+
+
+def dynamic_range_db(intensity: FloatArray) -> float:
+    """Ratio of the 99.9th to the 1st percentile of the pixels above zero, in dB; 0 where there are none."""
+    valid = intensity[intensity > 0]
+    if valid.size == 0:
+        return 0.0
+    low, high = np.percentile(valid.astype(np.float64), [1.0, 99.9])
+    return float(10.0 * np.log10(high / low))

@@ -44,6 +44,13 @@ class TieGrid:
         along_cols = _weights(self.cols_px, np.atleast_1d(np.asarray(cols_px, dtype=np.float64)))
         return along_rows @ self.values @ along_cols.T
 
+    def at_points(self, rows_px: ArrayLike, cols_px: ArrayLike) -> NDArray[np.float64]:
+        """Values (n,) at n positions, given as n rows and n columns."""
+        along_rows = _weights(self.rows_px, np.atleast_1d(np.asarray(rows_px, dtype=np.float64)))
+        along_cols = _weights(self.cols_px, np.atleast_1d(np.asarray(cols_px, dtype=np.float64)))
+        values: NDArray[np.float64] = ((along_rows @ self.values) * along_cols).sum(axis=1)
+        return values
+
     def at_point(self, row_px: float, col_px: float) -> float:
         """The value at one position."""
         return float(self.at(row_px, col_px)[0, 0])

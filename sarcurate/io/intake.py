@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.errors import DataError, RadiometryError
 from sarcurate.execution import track
 from sarcurate.io import lineage, raster
+from sarcurate.io.chip_forensics import forensic_columns
 from sarcurate.io.chipset import ChipSetWriter
 from sarcurate.io.manifest import Header
 from sarcurate.io.raw import RawSet
@@ -30,6 +31,13 @@ FROM_MANIFEST = (
     "scene_id",
     "first_row_px",
     "first_col_px",
+    "geometry",
+    "look_direction",
+    "orbit_direction",
+    "heading_deg",
+    "latitude_deg",
+    "longitude_deg",
+    "overlap_fraction",
     "seed",
     "recipe_sha256",
     "truth_enl",
@@ -61,12 +69,16 @@ def take_in(
         for record in track(records, f"ingesting {out.name}", len(records)):
             row = {str(key): lineage.plain(value) for key, value in record.items()}
             whole = _decode(raw, row)
-            pixels, top, left = _fit(whole, row, profile, size)
-            writer.add(_describe(_moved(row, top, left), pixels, raw, profile), pixels)
+            pixels, top, left = _fit(whole.values, row, profile, size)
+            described = _describe(_moved(row, top, left), pixels, raw, profile)
+            window = (slice(top, top + pixels.shape[0]), slice(left, left + pixels.shape[1]))
+            writer.add(
+                described | forensic_columns(whole, window, raw.radiometry, described, profile), pixels
+            )
     return len(raw.table)
 
 
-def _decode(raw: RawSet, row: Mapping[str, Any]) -> NDArray[np.generic]:
+def _decode(raw: RawSet, row: Mapping[str, Any]) -> raster.Pixels:
     path = resolve_inside(raw.root, row["path"])
     pixels = raster.read_chip(path)
     if pixels.was_complex and not raw.radiometry.is_power:
@@ -88,7 +100,7 @@ def _decode(raw: RawSet, row: Mapping[str, Any]) -> NDArray[np.generic]:
         to_intensity(array, raw.radiometry)
     except RadiometryError as error:
         raise RadiometryError(f"{path}: {error.problem}", fix=error.fix) from error
-    return array
+    return replace(pixels, values=array)
 
 
 def _fit(

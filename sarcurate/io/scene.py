@@ -40,6 +40,10 @@ class Window:
     cols: int
 
 
+class NoSamplesError(DataError):
+    """A window touches pixels of the scene that hold nothing: never acquired, masked, NaN or infinite."""
+
+
 class PixelReader(Protocol):
     """Where a scene's samples come from."""
 
@@ -68,6 +72,7 @@ class Facts:
         look_direction: ``right`` or ``left`` of the flight; orbit_direction: ``ascending`` or ``descending``.
         acquired_utc: ISO 8601, start of the acquisition.
         looks_nominal: product of azimuth and range looks.
+        range_resolution_m, azimuth_resolution_m: -3 dB widths, in the geometry of the pixels.
         warnings: sentences on what is missing, unconfirmed or odd.
     """
 
@@ -93,6 +98,8 @@ class Facts:
     orbit_direction: str | None = None
     acquired_utc: str | None = None
     looks_nominal: float | None = None
+    range_resolution_m: float | None = None
+    azimuth_resolution_m: float | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -152,7 +159,8 @@ class Scene:
 
         Raises:
             RadiometryError: where the product's calibration does not reach ``radiometry``.
-            DataError: as :meth:`samples`, and for NaN or infinite samples.
+            DataError: as :meth:`samples`.
+            NoSamplesError: for NaN or infinite samples.
         """
         convert = _conversions(self.facts).get(radiometry)
         if convert is None:
@@ -161,14 +169,14 @@ class Scene:
                 f"{self.path}: {radiometry} was asked for, but {self.facts.kind} gives only {reachable}",
                 fix="ask for one of these, or supply the missing calibration (annotation or sensor profile)",
             )
-        samples = self.samples(window)
-        if not np.isfinite(samples).all():
-            raise DataError(
+        pixels = convert(self.samples(window), window)
+        if not np.isfinite(pixels).all():  # as the samples are, and faster to see on real values
+            raise NoSamplesError(
                 f"{self.path}: NaN or infinite samples in the window at row {window.row}, "
                 f"column {window.col}",
                 fix="choose windows inside the valid part of the scene",
             )
-        return convert(samples, window)
+        return pixels
 
 
 Convert = Callable[[NDArray[Any], Window], NDArray[np.float32]]
@@ -176,13 +184,18 @@ Convert = Callable[[NDArray[Any], Window], NDArray[np.float32]]
 
 def _conversions(facts: Facts) -> dict[Radiometry, Convert]:
     """How each reachable radiometry is made from stored samples."""
+    stored_power = facts.radiometry.is_power
 
     def stored(samples: NDArray[Any], window: Window) -> NDArray[np.float32]:
         return calibration.detect(samples) if np.iscomplexobj(samples) else samples.astype(np.float32)
 
-    def intensity(samples: NDArray[Any], window: Window) -> NDArray[np.float32]:
-        is_power = facts.radiometry.is_power and not np.iscomplexobj(samples)
-        return samples.astype(np.float32) if is_power else calibration.detect(samples)
+    def scaled(factor: float) -> Convert:
+        def convert(samples: NDArray[Any], window: Window) -> NDArray[np.float32]:
+            if stored_power and not np.iscomplexobj(samples):
+                return samples.astype(np.float32) * np.float32(factor)
+            return calibration.beta0(samples, factor)
+
+        return convert
 
     def angles(window: Window) -> NDArray[np.float64]:
         assert facts.incidence_deg is not None
@@ -191,13 +204,11 @@ def _conversions(facts: Facts) -> dict[Radiometry, Convert]:
 
     ways: dict[Radiometry, Convert] = {facts.radiometry: stored}
     if facts.radiometry is Radiometry.AMPLITUDE:
-        ways[Radiometry.INTENSITY] = intensity
+        ways[Radiometry.INTENSITY] = lambda samples, window: calibration.detect(samples)
     if facts.beta0_factor is not None:
-        factor = facts.beta0_factor
-        ways[Radiometry.BETA0] = lambda samples, window: calibration.beta0(intensity(samples, window), factor)
+        ways[Radiometry.BETA0] = scaled(facts.beta0_factor)
     if facts.sigma0_factor is not None:
-        scale = facts.sigma0_factor
-        ways[Radiometry.SIGMA0] = lambda samples, window: calibration.beta0(intensity(samples, window), scale)
+        ways[Radiometry.SIGMA0] = scaled(facts.sigma0_factor)
     elif Radiometry.BETA0 in ways and facts.incidence_deg is not None:
         brightness = ways[Radiometry.BETA0]
         ways[Radiometry.SIGMA0] = lambda samples, window: calibration.sigma0(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -15,8 +14,11 @@ from ruamel.yaml.error import YAMLError
 from sarcurate.core.impulse_response import Weighting
 from sarcurate.core.sensor_model import SensorModel
 from sarcurate.errors import ParamsError
+from sarcurate.io.product_mapping import ProductMapping, parse_mapping
+from sarcurate.io.profile_checks import CONFIDENCES, check_keys, entry, number, positive, text, wrong
 
-CONFIDENCES = ("measured", "published", "inferred", "assumed")
+__all__ = ["CONFIDENCES", "SensorProfile", "list_profiles", "load_profile"]
+
 _ASSETS = "assets/sensors"
 _TEXTS = ("name", "description")
 T = TypeVar("T")
@@ -27,7 +29,9 @@ class SensorProfile:
     """A sensor's values; None where unknown. ``provenance`` gives (source, confidence) of each value.
 
     Units stand in the names; ``display_db`` is the sigma0 window of previews, ``looks_nominal`` may be a
-    fraction for real products.
+    fraction for real products. ``calibration`` says in words how stored numbers become beta0 or sigma0;
+    ``product`` is how the operator's GeoTIFF and its side file are read.
+    A profile may leave out the last four.
     """
 
     name: str
@@ -48,6 +52,10 @@ class SensorProfile:
     incidence_deg: tuple[float, float] | None
     display_db: tuple[float, float] | None
     provenance: Mapping[str, tuple[str, str]]
+    mode: str | None = None
+    calibration: str | None = None
+    radiometric_accuracy_db: float | None = None
+    product: ProductMapping | None = None
 
     def sensor_model(self) -> SensorModel:
         """The numbers that a simulation needs.
@@ -120,26 +128,28 @@ def load_profile(name_or_path: str) -> SensorProfile:
     return _parse(files("sarcurate").joinpath(_ASSETS, file).read_text(encoding="utf-8"), file)
 
 
-def _parse(text: str, file: str) -> SensorProfile:
+def _parse(written: str, file: str) -> SensorProfile:
     try:
-        content = YAML(typ="safe", pure=True).load(text)
+        content = YAML(typ="safe", pure=True).load(written)
     except YAMLError as error:
         raise ParamsError(
             f"sensor profile {file} is not valid YAML: {error}", fix="correct the YAML"
         ) from error
     if not isinstance(content, dict):
-        raise _wrong(file, "the file", f"a {type(content).__name__}", "a mapping of fields")
-    readers = _readers()
-    _check_keys(file, "the profile", content, {*_TEXTS, "notes", *readers})
-    values: dict[str, Any] = {field: _text(file, field, content[field]) for field in _TEXTS}
+        raise wrong(file, "the file", f"a {type(content).__name__}", "a mapping of fields")
+    readers, extra = _readers(), _optional_readers()
+    check_keys(file, "the profile", content, {*_TEXTS, "notes", *readers}, frozenset({*extra, "product"}))
+    values: dict[str, Any] = {field: text(file, field, content[field]) for field in _TEXTS}
     notes = content["notes"]
     if not isinstance(notes, list):
-        raise _wrong(file, "notes", repr(notes), "a list of sentences")
-    values["notes"] = tuple(_text(file, "notes", note) for note in notes)
+        raise wrong(file, "notes", repr(notes), "a list of sentences")
+    values["notes"] = tuple(text(file, "notes", note) for note in notes)
     provenance: dict[str, tuple[str, str]] = {}
-    for field, read in readers.items():
-        value, provenance[field] = _entry(file, field, content[field])
+    for field, read in (readers | {name: extra[name] for name in extra if name in content}).items():
+        value, provenance[field] = entry(file, field, content[field])
         values[field] = read(file, field, value)
+    if "product" in content:
+        values["product"] = parse_mapping(file, content["product"])
     return SensorProfile(**values, provenance=provenance)
 
 
@@ -149,93 +159,54 @@ Reader = Callable[[str, str, Any], Any]
 def _readers() -> dict[str, Reader]:
     """How each value is read; null is let through where a value may be unknown."""
     return {
-        "band": _text,
-        "centre_frequency_hz": _positive,
-        "range_bandwidth_hz": _optional(_positive),
-        "sampling_frequency_hz": _optional(_positive),
-        "range_spacing_m": _positive,
-        "azimuth_spacing_m": _positive,
-        "range_resolution_m": _optional(_positive),
-        "azimuth_resolution_m": _optional(_positive),
-        "looks_nominal": _optional(_positive),
+        "band": text,
+        "centre_frequency_hz": positive,
+        "range_bandwidth_hz": _optional(positive),
+        "sampling_frequency_hz": _optional(positive),
+        "range_spacing_m": positive,
+        "azimuth_spacing_m": positive,
+        "range_resolution_m": _optional(positive),
+        "azimuth_resolution_m": _optional(positive),
+        "looks_nominal": _optional(positive),
         "range_weighting": _optional(_weighting),
         "azimuth_weighting": _optional(_weighting),
-        "nesz_db": _optional(_number),
+        "nesz_db": _optional(number),
         "incidence_deg": _optional(_incidence),
         "display_db": _optional(_window),
     }
 
 
-def _wrong(file: str, field: str, found: str, expected: str) -> ParamsError:
-    return ParamsError(
-        f"sensor profile {file}: {field} is {found}, expected {expected}", fix=f"correct {field} in {file}"
-    )
-
-
-def _check_keys(file: str, where: str, found: Mapping[Any, Any], expected: set[str]) -> None:
-    missing = sorted(expected - set(found))
-    unknown = sorted(str(key) for key in found if key not in expected)
-    for kind, keys in (("missing", missing), ("unknown", unknown)):
-        if keys:
-            raise ParamsError(
-                f"sensor profile {file}: {where} has {kind} fields: {', '.join(keys)}; "
-                f"expected exactly {', '.join(sorted(expected))}",
-                fix=f"{'add' if kind == 'missing' else 'remove or rename'} {', '.join(keys)} in {file}",
-            )
-
-
-def _entry(file: str, field: str, entry: object) -> tuple[object, tuple[str, str]]:
-    if not isinstance(entry, dict):
-        raise _wrong(file, field, repr(entry), "a mapping with value, source and confidence")
-    _check_keys(file, field, entry, {"value", "source", "confidence"})
-    source = _text(file, f"{field}.source", entry["source"])
-    confidence = entry["confidence"]
-    if confidence not in CONFIDENCES:
-        raise _wrong(file, f"{field}.confidence", repr(confidence), f"one of {', '.join(CONFIDENCES)}")
-    return entry["value"], (source, confidence)
+def _optional_readers() -> dict[str, Reader]:
+    """How the values that a profile may leave out are read."""
+    return {
+        "mode": _optional(text),
+        "calibration": _optional(text),
+        "radiometric_accuracy_db": _optional(positive),
+    }
 
 
 def _optional(read: Reader) -> Reader:
     return lambda file, field, value: None if value is None else read(file, field, value)
 
 
-def _text(file: str, field: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise _wrong(file, field, repr(value), "a text")
-    return value
-
-
-def _number(file: str, field: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise _wrong(file, field, repr(value), "a finite number")
-    return float(value)
-
-
-def _positive(file: str, field: str, value: object) -> float:
-    number = _number(file, field, value)
-    if number <= 0:
-        raise _wrong(file, field, repr(value), "a number > 0")
-    return number
-
-
 def _weighting(file: str, field: str, value: object) -> Weighting:
     names = [weighting.value for weighting in Weighting]
     if value not in names:
-        raise _wrong(file, field, repr(value), f"one of {', '.join(names)}, or null where none of them")
+        raise wrong(file, field, repr(value), f"one of {', '.join(names)}, or null where none of them")
     return Weighting(value)
 
 
 def _window(file: str, field: str, value: object) -> tuple[float, float]:
     if not isinstance(value, list) or len(value) != 2:
-        raise _wrong(file, field, repr(value), "a list of two numbers, the lower first")
-    low, high = (_number(file, field, item) for item in value)
+        raise wrong(file, field, repr(value), "a list of two numbers, the lower first")
+    low, high = (number(file, field, item) for item in value)
     if low > high:
-        raise _wrong(file, field, repr(value), "the lower number first")
+        raise wrong(file, field, repr(value), "the lower number first")
     return low, high
 
 
 def _incidence(file: str, field: str, value: object) -> tuple[float, float]:
     low, high = _window(file, field, value)
     if not (low > 0 and high < 90):
-        raise _wrong(file, field, repr(value), "angles above 0 and below 90 degrees")
+        raise wrong(file, field, repr(value), "angles above 0 and below 90 degrees")
     return low, high

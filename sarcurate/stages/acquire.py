@@ -1,9 +1,10 @@
-"""acquire: chips from the simulator, a fetched public set or the user's folders, laid out for ingest."""
+"""acquire: chips from the simulator, a public set, the user's folders or products, laid out for ingest."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,12 +13,16 @@ from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import track
 from sarcurate.io import lineage, public_sets
+from sarcurate.io.chip_command import scene_paths
+from sarcurate.io.chipper import Order, cut_boxes
+from sarcurate.io.cutting_plan import ChipSize
+from sarcurate.io.products import open_scene
 from sarcurate.io.raw import RawSet, write_raw
 from sarcurate.io.safe import resolve_inside
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.simulated import SimulationPlan, simulate
-from sarcurate.io.sources import read_class_folders, read_manifest
-from sarcurate.params import FolderSource, Params, PublicSetSource, SimulatedSource, Source
+from sarcurate.io.sources import check_labels, read_class_folders, read_manifest
+from sarcurate.params import FolderSource, Params, ProductsSource, PublicSetSource, SimulatedSource, Source
 
 
 def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> list[str]:
@@ -34,6 +39,9 @@ def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> lis
             raw = _simulate(params, side, source, out)
         elif isinstance(source, PublicSetSource):
             raw = _copy_public_set(params, source, out, mirror)
+        elif isinstance(source, ProductsSource):
+            raw, notes = _cut_products(params, side, source, out)
+            said += [f"{side}: {note}" for note in notes]
         else:
             raw = _copy_folder(params, source, out)
         write_raw(raw)
@@ -101,6 +109,24 @@ def _copy_folder(params: Params, source: FolderSource, out: Path) -> RawSet:
     table = table.assign(licence=known.fillna(source.licence))
     _copy_files(table, root, out, source.path)
     return RawSet(out, table, Radiometry(source.radiometry), "real")
+
+
+def _cut_products(
+    params: Params, side: str, source: ProductsSource, out: Path
+) -> tuple[RawSet, tuple[str, ...]]:
+    dataset = params.dataset
+    profile = load_profile(dataset.source.profile if side == "source" else dataset.target.profile)
+    cutting = cut_boxes(
+        scene_paths(Path(source.path), source.scenes),
+        partial(open_scene, profile=profile, polarisation=source.polarisation),
+        Path(source.boxes),
+        source.labels,
+        ChipSize(source.footprint_m, source.margin_m, source.margin_share),
+        Order(Radiometry(source.radiometry), profile, source.border, source.licence),
+        out,
+    )
+    check_labels(cutting.raw.table["label"].tolist(), dataset.classes, source.boxes)
+    return cutting.raw, cutting.said
 
 
 def _copy_files(table: pd.DataFrame, root: Path, out: Path, name: str) -> None:

@@ -8,17 +8,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sarcurate.core.duplicates import join_groups, orientation_free_key
+from sarcurate.core.duplicates import join_groups
 from sarcurate.core.partition import grouped_folds, hold_out
 from sarcurate.errors import DataError, LeakageError
-from sarcurate.execution import run_map
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
+from sarcurate.io.pictures import PictureKeys, picture_keys
 from sarcurate.io.selection import Choice, make_selection, write_selection
 from sarcurate.params import Params, SideSplit
 
 Row = dict[str, Any]
 NOT_DRAWN = "left out by the draw of split.train_per_class from the train groups"
+# What a shared picture is, how it is called, and what else can be done about it.
+SHARED = (
+    ("exact", "flips and quarter turns count", ""),
+    ("near", "near duplicates", ", or set split.near_duplicates: false if these do differ"),
+)
 
 
 def run(
@@ -35,7 +40,7 @@ def run(
     """
     sensors = {"source": params.split.source, "target": params.split.target}
     chipsets = {sensor: open_chipset(chips[sensor], splits=("all",)) for sensor in sensors}
-    keys = {sensor: _picture_keys(chipset) for sensor, chipset in chipsets.items()}
+    keys = picture_keys(chipsets, params.split.near_duplicates)
     _refuse_shared_pictures(chipsets, keys)
     said: list[str] = []
     choices: list[Choice] = []
@@ -43,10 +48,7 @@ def run(
         chipset = chipsets[sensor]
         _check_classes(chipset, params.dataset.classes)
         rows = list(chipset.rows())
-        for row, group in zip(
-            rows, join_groups([row["group_id"] for row in rows], keys[sensor]), strict=True
-        ):
-            row["group_id"] = group
+        _join(rows, keys[sensor])
         parts = _assign(rows, side, lineage.seed_from(params.dataset.root_seed, "split", sensor))
         _fold([row for row in rows if parts[row["chip_id"]] == "train"], params, sensor)
         for split in ("train", "test"):
@@ -61,23 +63,30 @@ def run(
     return said
 
 
-def _picture_keys(chipset: ChipSet) -> list[str]:
-    """A key per chip, in order of chip_id, that its eight orientations share."""
-    ids = list(chipset.manifest["chip_id"])
-    return run_map(lambda chip_id: orientation_free_key(chipset.pixels(chip_id)), ids, "finding duplicates")
+def _join(rows: list[Row], keys: list[PictureKeys]) -> None:
+    """Write the joined group of each row into it."""
+    groups = [row["group_id"] for row in rows]
+    groups = join_groups(groups, [key.exact for key in keys])
+    groups = join_groups(groups, [key.near for key in keys])
+    for row, group in zip(rows, groups, strict=True):
+        row["group_id"] = group
 
 
-def _refuse_shared_pictures(chipsets: Mapping[str, ChipSet], keys: Mapping[str, list[str]]) -> None:
+def _refuse_shared_pictures(chipsets: Mapping[str, ChipSet], keys: Mapping[str, list[PictureKeys]]) -> None:
     """A picture that both sensors hold could be trained on as source and tested on as target."""
-    source = dict(zip(keys["source"], chipsets["source"].manifest["source_path"], strict=True))
-    target = dict(zip(keys["target"], chipsets["target"].manifest["source_path"], strict=True))
-    shared = sorted(set(source) & set(target), key=lambda key: source[key])
-    if shared:
-        raise LeakageError(
-            f"source and target share {len(shared)} pictures, for example {source[shared[0]]} of the source "
-            f"and {target[shared[0]]} of the target (flips and quarter turns count)",
-            fix="a chip belongs to one sensor: remove it from the other",
-        )
+    for kind, means, way_out in SHARED:
+        source, target = (_paths_by_key(chipsets[side], keys[side], kind) for side in ("source", "target"))
+        shared = sorted(set(source) & set(target), key=lambda key: source[key])
+        if shared:
+            raise LeakageError(
+                f"source and target share {len(shared)} pictures, for example {source[shared[0]]} of the "
+                f"source and {target[shared[0]]} of the target ({means})",
+                fix=f"a chip belongs to one sensor: remove it from the other{way_out}",
+            )
+
+
+def _paths_by_key(chipset: ChipSet, keys: list[PictureKeys], kind: str) -> dict[str, str]:
+    return {getattr(key, kind): path for key, path in zip(keys, chipset.manifest["source_path"], strict=True)}
 
 
 def _check_classes(chipset: ChipSet, classes: list[str]) -> None:

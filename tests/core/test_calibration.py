@@ -15,8 +15,24 @@ def test_detection_is_the_squared_modulus_exactly_for_16_bit_samples() -> None:
     )
 
 
-def test_beta0_scales_intensity_by_the_factor() -> None:
-    np.testing.assert_allclose(beta0(np.float32([[100.0, 4.0]]), 1e-5), [[1e-3, 4e-5]], rtol=1e-6)
+def test_detection_leaves_its_input_and_its_shape_alone() -> None:
+    field = np.asfortranarray(np.arange(12).reshape(3, 4) * (1 - 2j)).astype(np.complex64, order="F")
+    before = field.copy()
+    np.testing.assert_array_equal(detect(field), np.arange(12).reshape(3, 4) ** 2 * 5.0)
+    np.testing.assert_array_equal(field, before)
+    assert np.isinf(detect(np.float32([3e30])))
+
+
+def test_beta0_scales_the_squared_modulus_by_the_factor() -> None:
+    np.testing.assert_allclose(beta0(np.complex64([[6 + 8j, 2j]]), 1e-5), [[1e-3, 4e-5]], rtol=1e-6)
+    np.testing.assert_allclose(beta0(np.uint16([[10, 65535]]), 1e-5), [[1e-3, 65535**2 * 1e-5]], rtol=1e-6)
+
+
+def test_beta0_leaves_its_input_and_its_shape_alone() -> None:
+    field = (np.arange(24).reshape(4, 6)[:, ::2] * (1 - 2j)).astype(np.complex64)
+    before = field.copy()
+    np.testing.assert_allclose(beta0(field, 0.2), np.abs(before) ** 2 * 0.2, rtol=1e-6)
+    np.testing.assert_array_equal(field, before)
 
 
 def test_sigma0_is_half_of_beta0_at_thirty_degrees_and_each_pixel_has_its_own_angle() -> None:

@@ -256,3 +256,62 @@ def test_another_sensor_in_a_row_is_an_error(take: Take) -> None:
 def test_an_empty_raw_folder_is_an_error(take: Take) -> None:
     with pytest.raises(DataError, match="no chip was written"):
         take()
+
+
+def test_what_the_chipper_knows_of_a_chip_is_kept(take: Take) -> None:
+    known = {
+        "geometry": "slant",
+        "look_direction": "right",
+        "orbit_direction": "descending",
+        "heading_deg": 190.5,
+        "latitude_deg": 48.1,
+        "longitude_deg": 11.3,
+        "overlap_fraction": 0.25,
+    }
+    row = _row(take(_chip(), **known))
+    assert {name: row[name] for name in known} == known
+
+
+def _speckle(size: int = 64) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    return (rng.normal(0, 30, (size, size)) + 1j * rng.normal(0, 30, (size, size))).astype(np.complex64)
+
+
+def test_a_row_says_what_was_done_to_the_pixels(take: Take) -> None:
+    amplitude = np.abs(_speckle())
+    clipped = np.minimum(amplitude, np.quantile(amplitude, 0.98))
+    chips = take(amplitude, np.pad(clipped, ((2, 0), (0, 0))), radiometry=Radiometry.AMPLITUDE)
+    clean, marred = sorted(chips.rows(), key=lambda row: str(row["source_path"]))
+    assert (clean["forensics"], clean["statistics"]) == ("", "absolute")
+    assert (clean["border_px"], clean["wedge_fraction"], clean["grey_as_rgb"]) == (0, 0.0, False)
+    assert (marred["forensics"], marred["statistics"]) == ("stretched border", "relative")
+    assert marred["border_px"] == 2
+    assert marred["saturated_fraction"] == pytest.approx(0.02, abs=0.002)
+
+
+def test_complex_samples_themselves_are_examined(take: Take) -> None:
+    size = 64
+    spectrum = np.fft.fft2(_speckle(size))
+    spectrum[:, 16:48] = 0  # half of the band in range, which detection would fill again
+    row = _row(take(np.fft.ifft2(spectrum).astype(np.complex64), radiometry=Radiometry.INTENSITY))
+    assert row["occupied_band_azimuth"] == 1.0
+    assert row["occupied_band_range"] == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_chip_is_examined_in_the_window_that_is_kept(take: Take) -> None:
+    samples = np.pad(_speckle(80), 8)  # a frame, which the crop cuts off
+    row = _row(take(samples, radiometry=Radiometry.INTENSITY, size=SizeRule("centre_crop", 64.0)))
+    assert (row["forensics"], row["border_px"]) == ("", 0)
+
+
+def test_relative_radiometry_has_relative_statistics(take: Take) -> None:
+    row = _row(take(np.abs(_speckle()), radiometry=Radiometry.UNKNOWN))
+    assert (row["forensics"], row["statistics"]) == ("", "relative")
+
+
+def test_small_chips_have_empty_cells_and_no_finding(take: Take) -> None:
+    row = _row(take(np.full((8, 8), 7, np.uint16)))
+    empty = ("saturated_fraction", "missing_levels_fraction", "comb_strength", "full_range")
+    empty += ("jpeg_grid_strength", "occupied_band_azimuth", "occupied_band_range", "border_px")
+    assert {row[name] for name in (*empty, "wedge_fraction")} == {None}
+    assert (row["forensics"], row["statistics"]) == ("", "absolute")

@@ -17,7 +17,7 @@ from PIL import Image
 from rasterio.errors import NotGeoreferencedWarning
 
 from sarcurate.errors import DataError
-from sarcurate.io.raster import read_chip, read_tiff, storable, write_preview, write_tiff
+from sarcurate.io.raster import read_chip, read_samples, read_tiff, storable, write_preview, write_tiff
 from sarcurate.io.safe import ImageLimits
 
 SHARED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -316,17 +316,95 @@ def test_several_pages_are_refused(tmp_path: Path) -> None:
         read_chip(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("suffix", ["png", "jpg"])
-def test_colour_is_refused_and_grey_as_rgb_is_named(tmp_path: Path, suffix: str) -> None:
-    grey = np.full((16, 16, 3), 90, np.uint8)
-    Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
-    with pytest.raises(DataError, match="three equal colour channels") as caught:
+def _grey_ramp() -> np.ndarray:
+    return np.linspace(20, 220, 16 * 12).reshape(16, 12).astype(np.uint8)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_three_equal_channels_are_one(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.stack([_grey_ramp()] * 3, axis=-1)).save(path)
+    found = read_chip(path)
+    assert (found.was_rgb, found.was_jpeg) == (True, suffix == "jpg")
+    decoded = np.asarray(Image.open(path))
+    np.testing.assert_array_equal(found.values, decoded[..., 0])
+    assert found.values.dtype == np.uint8
+    np.testing.assert_array_equal(read_samples(path), decoded[..., 0])
+
+
+@ODD
+def test_three_equal_16_bit_channels_of_a_tiff_are_one(tmp_path: Path) -> None:
+    grey = _grey_ramp().astype(np.uint16) * 250
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        width=12,
+        height=16,
+        count=3,
+        dtype="uint16",
+        photometric="RGB",
+    ) as file:
+        file.write(np.stack([grey] * 3))
+    found = read_chip(tmp_path / "a.tif")
+    assert found.was_rgb
+    np.testing.assert_array_equal(found.values, grey)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+@pytest.mark.parametrize("channel", [0, 1, 2])
+def test_different_channels_are_refused(tmp_path: Path, suffix: str, channel: int) -> None:
+    bands = np.full((16, 16, 3), 90, np.uint8)
+    bands[3:9, 4:9, channel] = 200
+    Image.fromarray(bands).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(DataError, match=rf"a\.{suffix}: found RGB with different colour channels") as caught:
         read_chip(tmp_path / f"a.{suffix}")
-    assert caught.value.fix == "save one channel as grey"
-    grey[..., 0] = 200
-    Image.fromarray(grey).save(tmp_path / f"a.{suffix}")
-    with pytest.raises(DataError, match="different colour channels"):
+    assert caught.value.fix == "export the grey SAR picture, not a colour view of it"
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"), [("RGBA", "png"), ("RGBA", "tif"), ("CMYK", "jpg"), ("CMYK", "tif")]
+)
+def test_four_channels_are_refused_though_they_look_grey(tmp_path: Path, mode: str, suffix: str) -> None:
+    Image.fromarray(_grey_ramp()).convert("RGB").convert(mode).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(DataError, match=f"found (mode {mode}|4 bands)"):
         read_chip(tmp_path / f"a.{suffix}")
+
+
+@ODD
+def test_three_bands_that_are_no_colours_are_refused(tmp_path: Path) -> None:
+    with rasterio.open(
+        tmp_path / "a.tif", "w", driver="GTiff", width=12, height=16, count=3, dtype="float32"
+    ) as file:
+        file.write(np.ones((3, 16, 12), np.float32))
+    with pytest.raises(DataError, match="3 bands"):
+        read_chip(tmp_path / "a.tif")
+
+
+def test_limits_count_all_three_bands_of_a_tiff(tmp_path: Path) -> None:
+    Image.fromarray(np.stack([_grey_ramp()] * 3, axis=-1)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="expected 1 to 11 a side"):
+        read_chip(tmp_path / "a.tif", ImageLimits(max_side_px=11, max_bytes=1 << 20))
+
+
+def test_a_tiff_compressed_by_jpeg_is_named(tmp_path: Path) -> None:
+    for compression in ("jpeg", "tiff_adobe_deflate"):
+        Image.fromarray(_grey_ramp()).save(tmp_path / "a.tif", compression=compression)
+        found = read_chip(tmp_path / "a.tif")
+        assert (found.was_jpeg, found.was_rgb) == (compression == "jpeg", False)
+
+
+def test_complex_samples_are_kept_beside_their_intensity(tmp_path: Path) -> None:
+    iq = np.array([[[3, 4], [-32768, 32767]]], np.int16)
+    np.save(tmp_path / "iq.npy", iq)
+    np.save(tmp_path / "c.npy", (iq[..., 0] + 1j * iq[..., 1]).astype(np.complex128))
+    np.save(tmp_path / "real.npy", np.ones((2, 2), np.float32))
+    for name in ("iq", "c"):
+        samples = read_chip(tmp_path / f"{name}.npy").samples
+        assert samples is not None
+        assert samples.dtype == np.complex64
+        np.testing.assert_array_equal(samples, [[3 + 4j, -32768 + 32767j]])
+    assert read_chip(tmp_path / "real.npy").samples is None
 
 
 @pytest.mark.parametrize("mode", ["1", "P", "LA"])

@@ -10,12 +10,16 @@ from ruamel.yaml import YAML
 from sarcurate.core.impulse_response import Weighting
 from sarcurate.core.sensor_model import chip_grid
 from sarcurate.errors import ParamsError
-from sarcurate.io.sensors import CONFIDENCES, list_profiles, load_profile
+from sarcurate.io.sensors import CONFIDENCES, SensorProfile, list_profiles, load_profile
 
 NAMES = [
     "fucheng1", "fucheng1-sim", "gaofen3-spotlight", "mstar", "mstar-sim-coarse",
-    "sentinel1-iw", "sentinel1-stripmap", "terrasarx", "terrasarx-sim",
+    "sentinel1-iw", "sentinel1-stripmap", "terrasarx", "terrasarx-scansar", "terrasarx-sim",
+    "terrasarx-spotlight", "terrasarx-spotlight-hs", "terrasarx-spotlight-st", "terrasarx-stripmap",
 ]  # fmt: skip
+LIGHT_M_PER_S = 299792458.0
+IEEE_BANDS = {"L": (1e9, 2e9), "S": (2e9, 4e9), "C": (4e9, 8e9), "X": (8e9, 12e9), "Ku": (12e9, 18e9)}
+OPTIONAL = {"mode", "calibration", "radiometric_accuracy_db"}
 
 
 def packaged(name: str) -> dict:
@@ -33,15 +37,68 @@ def test_the_packaged_profiles_are_listed():
     assert list_profiles() == NAMES
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_packaged_profile_is_complete_and_says_where_from(name):
-    profile = load_profile(name)
-    assert profile.name == name
-    assert len(profile.provenance) == 14
+def conforms(profile: SensorProfile) -> None:
+    """What physics and the house ask of any profile; a new sensor is one YAML and this test."""
+    assert len(set(profile.provenance) - OPTIONAL) == 14
     assert all(source and confidence in CONFIDENCES for source, confidence in profile.provenance.values())
+    low_hz, high_hz = IEEE_BANDS[profile.band]
+    assert low_hz <= profile.centre_frequency_hz < high_hz
     if profile.range_resolution_m is not None and profile.range_bandwidth_hz is not None:
         # No sensor resolves finer than 0.886 c / 2B in slant range, and ground range is coarser still.
-        assert profile.range_resolution_m >= 0.8 * 0.886 * 299792458.0 / (2 * profile.range_bandwidth_hz)
+        assert profile.range_resolution_m >= 0.8 * 0.886 * LIGHT_M_PER_S / (2 * profile.range_bandwidth_hz)
+    if profile.range_bandwidth_hz is not None and profile.sampling_frequency_hz is not None:
+        assert profile.sampling_frequency_hz >= profile.range_bandwidth_hz  # complex samples, Nyquist
+    if profile.sampling_frequency_hz is not None:
+        # ground range pixels are wider than slant range ones, never narrower
+        assert profile.range_spacing_m >= 0.99 * LIGHT_M_PER_S / (2 * profile.sampling_frequency_hz)
+    if profile.nesz_db is not None:
+        assert -40 < profile.nesz_db < -5
+    if profile.product is not None:
+        sources = [*profile.product.provenance.values()]
+        sources += [(field.source, field.confidence) for field in profile.product.fields.values()]
+        assert all(source and confidence in CONFIDENCES for source, confidence in sources)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_packaged_profile_conforms(name):
+    profile = load_profile(name)
+    assert profile.name == name
+    conforms(profile)
+
+
+def test_a_users_profile_conforms_with_one_file(tmp_path):
+    content = packaged("terrasarx-spotlight") | {"name": "mine", "product": packaged("fucheng1")["product"]}
+    profile = load_profile(write(tmp_path, content))
+    conforms(profile)
+    assert profile.product is not None
+    assert profile.mode == "SL"
+
+
+def test_values_that_evidence_rests_on_have_not_moved():
+    found = {
+        name: (
+            p.range_spacing_m,
+            p.azimuth_spacing_m,
+            p.range_resolution_m,
+            p.azimuth_resolution_m,
+            p.nesz_db,
+        )
+        for name in ("terrasarx", "terrasarx-sim", "fucheng1-sim", "mstar", "sentinel1-stripmap")
+        for p in [load_profile(name)]
+    }
+    assert found == {
+        "terrasarx": (1.0, 1.0, 1.0, 1.0, -19.0),
+        "terrasarx-sim": (1.0, 1.0, 1.15, 1.15, -23.0),
+        "fucheng1-sim": (2.0, 2.0, 3.0, 3.0, -22.0),
+        "mstar": (0.2, 0.2, 0.3, 0.3, None),
+        "sentinel1-stripmap": (2.25, 3.55, 2.52, 4.9, -22.0),
+    }
+
+
+def test_what_is_guessed_of_fucheng1_is_said_to_be_assumed():
+    product = load_profile("fucheng1").product
+    assert product is not None
+    assert set(product.assumed()) == {"image", "side", "samples", *product.fields}
 
 
 @pytest.mark.parametrize(

@@ -137,3 +137,49 @@ def test_a_cut_is_seeded_nested_and_independent_of_row_order() -> None:
     shuffled = acquire._cut(table.sample(frac=1, random_state=0), 4, 7)
     assert set(shuffled["path"]) == set(small["path"])
     assert set(acquire._cut(table, 4, 8)["path"]) != set(small["path"])
+
+
+PRODUCTS = {
+    "kind": "products",
+    "scenes": ["*.png"],
+    "polarisation": None,
+    "labels": {"bomber": "B-52", "F-16": "F-16", "other": None},
+    "footprint_m": 96.0,
+    "margin_m": None,
+    "margin_share": None,
+    "border": "skip",
+    "radiometry": "uint8_relative",
+    "licence": "mine alone",
+}
+
+
+def _scenes(root: Path) -> dict[str, Any]:
+    (root / "scenes").mkdir(parents=True)
+    for index in range(2):
+        pixels = np.random.default_rng(index).integers(1, 256, (200, 300), dtype=np.uint8)
+        Image.fromarray(pixels).save(root / "scenes" / f"{index}.png")
+    (root / "boxes.csv").write_text(
+        "scene,label,row,col\n0.png,bomber,50,60\n1.png,F-16,70,80\n1.png,F-16,3,80\n1.png,other,100,100\n"
+    )
+    return PRODUCTS | {"path": str(root / "scenes"), "boxes": str(root / "boxes.csv")}
+
+
+def test_chips_are_cut_from_products(tiny_params: Callable[..., Any], tmp_path: Path) -> None:
+    params = tiny_params({"acquire.target": _scenes(tmp_path)})
+    said = acquire.run(params, _outputs(tmp_path / "raw"), None)
+    raw = read_raw(tmp_path / "raw" / "target")
+    assert raw.table[["path", "label", "group_id"]].to_numpy().tolist() == [
+        ["0/r26-c36-48x48.npy", "B-52", "0"],  # 96 m at the profile's 2 m
+        ["1/r46-c56-48x48.npy", "F-16", "1"],
+    ]
+    assert (raw.radiometry, raw.origin) == (Radiometry.UINT8_RELATIVE, "real")
+    assert set(raw.table["licence"]) == {"mine alone"}
+    whole = np.asarray(Image.open(tmp_path / "scenes" / "1.png"))
+    np.testing.assert_array_equal(np.load(raw.root / raw.table["path"][1]), whole[46:94, 56:104])
+    assert any("target: 1.png: 1 chip(s), 1 box(es) skipped" in line for line in said)
+
+
+def test_boxes_of_products_must_be_of_every_class(tiny_params: Callable[..., Any], tmp_path: Path) -> None:
+    source = _scenes(tmp_path) | {"labels": {"bomber": "B-52", "F-16": None, "other": None}}
+    with pytest.raises(DataError, match="class 'F-16' has no chips"):
+        acquire.run(tiny_params({"acquire.target": source}), _outputs(tmp_path / "raw"), None)

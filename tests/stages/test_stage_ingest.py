@@ -127,3 +127,12 @@ def test_an_earlier_output_is_not_written_over(own_raw: Callable[..., Any], tmp_
     with pytest.raises(DataError, match="not empty"):
         ingest.run(params, raw, _outputs(tmp_path))
     assert (_outputs(tmp_path)["source"] / HEADER).read_bytes() == before
+
+
+def test_what_was_done_to_pixels_is_told(own_raw: Callable[..., Any], tmp_path: Path) -> None:
+    params, raw = own_raw()
+    for path in sorted(raw["target"].rglob("0.npy")):
+        np.save(path, np.pad(np.load(path), ((0, 0), (3, 0))))
+    said = ingest.run(params, raw, _outputs(tmp_path))
+    told = [line for line in said if "forensics" in line]
+    assert told == ["target: warning: forensics found border 2 of 4 chips; see docs/forensics.md"]

@@ -197,6 +197,47 @@ def test_a_turned_copy_stays_on_the_side_of_its_original(
         assert where[str(original)] == where[str(copy)]
 
 
+def _near_copy(chip: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same picture with another brightness curve, whole grey levels, and turned."""
+    return np.ascontiguousarray(np.rot90(np.rint(60 * chip**0.4))).astype(np.float32)
+
+
+def _large_chips(count: int, seed: int) -> list[NDArray[np.float32]]:
+    rng = np.random.default_rng(seed)
+    return [rng.exponential(size=(24, 24)).astype(np.float32) for _ in range(count)]
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_near_copy_stays_with_its_original_where_params_say_so(
+    near: bool, tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    labels, groups = ["B-52", "F-16"] * 12, [f"g{index:02d}" for index in range(24)]
+    pixels = _large_chips(24, 1)
+    copies = {0: 2, 1: 3, 4: 6, 5: 7, 8: 10, 9: 11}
+    for original, copy in copies.items():
+        pixels[copy] = _near_copy(pixels[original])
+    both = {
+        side: _write_set(tmp_path / side, labels, groups, pixels if side == "target" else _large_chips(24, 2))
+        for side in SIDES
+    }
+    settings = {
+        "split.near_duplicates": near,
+        "split.target.train_per_class": None,
+        "split.target.test_fraction": 0.5,
+    }
+    parts = _parts(tmp_path / "parts")
+    split.run(tiny_params(settings), both, parts, tmp_path / "split.parquet")
+    group_of = {
+        int(row["source_path"]): row["group_id"]
+        for name in ("target-train", "target-test")
+        for row in _open(parts, name).rows()
+    }
+    joined = dict(zip(range(24), groups, strict=True))
+    if near:
+        joined |= {copy: groups[original] for original, copy in copies.items()}
+    assert group_of == joined
+
+
 # --- what is refused
 
 
@@ -248,6 +289,26 @@ def test_a_picture_of_both_sensors_is_refused(tiny_params: Callable[..., Any], t
         LeakageError, match=r"share 1 pictures, for example 2 of the source and 5 of the target"
     ):
         split.run(tiny_params(), both, _parts(tmp_path / "parts"), tmp_path / "split.parquet")
+    assert not (tmp_path / "parts").exists()
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_near_copy_in_the_other_sensor_is_refused_where_params_say_so(
+    near: bool, tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    labels, groups = ["B-52", "F-16"] * 12, [f"g{index}" for index in range(24)]
+    pixels = {"source": _large_chips(24, 4), "target": _large_chips(24, 5)}
+    pixels["target"][5] = _near_copy(pixels["source"][2])
+    both = {side: _write_set(tmp_path / side, labels, groups, pixels[side]) for side in SIDES}
+    params = tiny_params({"split.near_duplicates": near, "split.target.train_per_class": None})
+    arguments = (params, both, _parts(tmp_path / "parts"), tmp_path / "split.parquet")
+    if not near:
+        assert split.run(*arguments)
+        return
+    expected = r"share 1 pictures, for example 2 of the source and 5 of the target \(near duplicates\)"
+    with pytest.raises(LeakageError, match=expected) as refused:
+        split.run(*arguments)
+    assert "or set split.near_duplicates: false" in refused.value.fix
     assert not (tmp_path / "parts").exists()
 
 
