@@ -21,8 +21,8 @@ def chips_table(sets: Mapping[str, ChipSet]) -> pd.DataFrame:
 
     Added columns: ``set`` and ``side`` (``source`` | ``target``); ``dynamic_range_db`` and ``picture`` (a key
     that the eight orientations of a picture share) from pixels; ``copies_*`` and ``group_chips_other_split``
-    (how many other chips have the same picture or group there); ``folds_of_group``, ``train_chips_of_class``
-    and ``class_ratio`` (train rows only); ``usual_*`` and ``*_spacing_ratio`` against the most common value
+    (how many other chips have the same picture or group there); ``groups_of_set``; ``folds_of_group``,
+    ``train_chips_of_class`` and ``class_ratio`` (train rows only); ``usual_*`` and ``*_spacing_ratio`` against the most common value
     among the side's train chips. What is learnt of a side is learnt from its train chips.
 
     Args:
@@ -61,6 +61,7 @@ def _add_copies(table: pd.DataFrame) -> None:
     table["copies_other_split"] = chips_with("picture", "side") - chips_with("picture", "set")
     table["copies_same_set"] = chips_with("picture", "set", "label") - 1
     table["group_chips_other_split"] = chips_with("side", "group_id") - chips_with("set", "group_id")
+    table["groups_of_set"] = table.groupby("set")["group_id"].transform("nunique")
     table["picture"] = table["picture"].str[:PICTURE_LENGTH]
 
 

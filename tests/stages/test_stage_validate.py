@@ -224,6 +224,12 @@ def _group_on_both_sides(drafts: Drafts) -> Broken:
     return {"target-train/2.tif", "target-train/3.tif", "target-test/0.tif", "target-test/1.tif"}
 
 
+def _one_test_group(drafts: Drafts) -> Broken:
+    for row in drafts["target-test"].rows:
+        row["group_id"] = "the only pass"
+    return {row["source_path"] for row in drafts["target-test"].rows}
+
+
 def _two_radiometries(drafts: Drafts) -> Broken:
     drafts["source-test"].radiometry = Radiometry.BETA0
     return {row["source_path"] for row in drafts["source-test"].rows}
@@ -301,6 +307,7 @@ ALONE: dict[str, Callable[[Drafts], Broken]] = {
     "label-conflict": _two_labels,
     "picture-in-train-and-test": _turned_copy_in_test,
     "group-in-train-and-test": _group_on_both_sides,
+    "target-test-groups": _one_test_group,
     "one-radiometry": _two_radiometries,
     "fold-holds-whole-groups": _group_in_two_folds,
     "test-has-every-class": _class_without_test_chips,
