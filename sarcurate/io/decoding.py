@@ -16,6 +16,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import MemoryFile
@@ -107,7 +108,7 @@ def read_any_tiff(data: bytes, path: Path, limits: ImageLimits) -> Stored:
                 _check_tiff(file, path, limits)
                 array: NDArray[Any] = file.read(1) if file.count == 1 else np.moveaxis(file.read(), 0, -1)
                 was_jpeg = "JPEG" in file.tags(ns="IMAGE_STRUCTURE").get("COMPRESSION", "")
-        except RasterioError as error:
+        except (RasterioError, CPLE_BaseError) as error:  # GDAL's own where a property reads the header
             raise DataError(f"{path}: not a readable TIFF file: {error}", fix=SAVE_AGAIN) from error
     return Stored(array if array.ndim == 2 else _one_channel(array, path), array.ndim == 3, was_jpeg)
 

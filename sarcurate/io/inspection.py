@@ -115,11 +115,16 @@ def _window(scene: Scene) -> tuple[Record, list[str]]:
 
 
 def _oddities(samples: NDArray[Any]) -> list[str]:
-    if not np.any(samples):
+    if not _any(samples):
         return ["the central window holds nothing but zeros"]
-    if np.iscomplexobj(samples) and not (np.any(samples.real) and np.any(samples.imag)):
+    if np.iscomplexobj(samples) and not (_any(samples.real) and _any(samples.imag)):
         return ["I or Q is zero throughout the central window: damaged, or not of the type its header says"]
     return [] if np.isfinite(samples).all() else ["NaN or infinite samples in the central window"]
+
+
+def _any(values: NDArray[Any]) -> bool:
+    with np.errstate(invalid="ignore"):  # a signalling NaN is not zero either
+        return bool(np.any(values))
 
 
 def _statistics(values: NDArray[Any]) -> Record:

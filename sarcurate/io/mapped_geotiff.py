@@ -219,10 +219,10 @@ def _utc(values: Values, where: str) -> str | None:
     found = str(values["acquired_utc"])
     try:
         time = datetime.fromisoformat(found)
-    except ValueError as error:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError) as error:  # overflow: beside year 1 or 9999 in another zone
         raise DataError(
             f"{where}: acquired_utc is {found[:40]!r}, expected ISO 8601 such as 2024-05-31T12:34:56Z",
             fix="check the path of product.fields.acquired_utc",
         ) from error
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return time.isoformat().replace("+00:00", "Z")

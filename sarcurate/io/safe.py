@@ -41,6 +41,7 @@ class ArchiveLimits:
 
 
 IMAGE_LIMITS = ImageLimits(max_side_px=8192, max_bytes=1 << 30)
+_MAX_NAME_BYTES = 255
 ARCHIVE_LIMITS = ArchiveLimits(max_entries=200_000, max_total_bytes=64 << 30, max_ratio=200.0)
 
 
@@ -61,10 +62,16 @@ def resolve_inside(root: Path, relative: str) -> Path:
             f"path {relative!r} must be relative to {root} and normalised",
             fix="write it with forward slashes, without '..', './', '//' or a leading '/'",
         )
+    if max(len(part.encode("utf-8", "surrogatepass")) for part in pure.parts) > _MAX_NAME_BYTES:
+        raise DataError(
+            f"path {relative[:80]!r}... below {root}: a name of more than {_MAX_NAME_BYTES} bytes",
+            fix="no file system holds such a name: check where the reference is from",
+        )
     base = root.resolve()
     try:
         found = (base / relative).resolve()
-    except (OSError, RuntimeError) as error:
+        found.exists()  # what cannot even be asked for, such as a path too long as a whole, is found out here
+    except (OSError, RuntimeError, ValueError) as error:
         raise DataError(
             f"path {relative!r} below {root} cannot be resolved: {error}", fix="check it"
         ) from error
@@ -77,8 +84,10 @@ def resolve_inside(root: Path, relative: str) -> Path:
 
 
 def read_bounded(path: Path, max_bytes: int) -> bytes:
-    """The bytes of a file of at most ``max_bytes``; DataError where it is missing or larger."""
+    """The bytes of a file of at most ``max_bytes``; DataError where it is missing, larger or a pipe."""
     try:
+        if path.is_fifo() or path.is_socket():  # opening one would wait for ever
+            raise DataError(f"{path}: is a pipe or socket, expected a file", fix="put the file in its place")
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:

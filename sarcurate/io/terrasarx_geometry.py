@@ -78,12 +78,12 @@ def parse_utc(text: str, what: str) -> datetime:
     """A time of the annotation, UTC; DataError where it is none."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError as error:
+        return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:  # overflow: beside year 1 or 9999 in another zone
         raise DataError(
             f"{what} is {text[:40]!r}, expected a time such as 2008-01-31T17:05:23.123456Z",
             fix="get the product again, or correct the value from its source",
         ) from error
-    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def read_georef(root: Element, frame: Frame, name: str) -> GridPoints:

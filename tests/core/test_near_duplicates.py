@@ -105,6 +105,27 @@ def test_the_same_target_on_other_speckle_is_no_duplicate() -> None:
     assert len(near_duplicate_pairs(picture_codes([chip(seed) for seed in range(60)]))) == 0
 
 
+@pytest.mark.parametrize("coherence", [0.5, 0.8])
+def test_passes_that_share_part_of_their_speckle_are_no_duplicates(coherence: float) -> None:
+    """Intensities of circular Gaussian fields correlate with coherence squared: 0.64 at most here."""
+
+    def passes(seed: int) -> list[np.ndarray]:
+        rng = np.random.default_rng(seed)
+        first, new = rng.normal(size=(2, 64, 64)) + 1j * rng.normal(size=(2, 64, 64))
+        return [np.abs(first), np.abs(coherence * first + np.sqrt(1 - coherence**2) * new)]
+
+    codes = picture_codes([chip for seed in range(30) for chip in passes(seed)])
+    assert len(near_duplicate_pairs(codes)) == 0
+    expected = pytest.approx(coherence**2, abs=0.1)
+    assert np.median(similarities(codes[::2], codes[1::2])) == expected
+
+
+def test_chance_makes_no_duplicates_of_the_smallest_chips() -> None:
+    rng = np.random.default_rng(6)
+    codes = picture_codes([rng.exponential(size=(16, 16)) for _ in range(300)])
+    assert len(near_duplicate_pairs(codes, min_similarity=0.6)) == 0
+
+
 # --- similarity
 
 

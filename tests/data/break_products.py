@@ -1,6 +1,7 @@
 """Breaks products for the tests: strategies of changes to files and folders, and what a reader must stand.
 
-As a script it tries many of them under a cap on memory: ``break_products.py KIND PRODUCT FOLDER EXAMPLES SEED``.
+As a script it tries many of them under a cap on memory: ``KIND PRODUCT FOLDER EXAMPLES SEED``, where kind is
+product or archive.
 """
 
 from __future__ import annotations
@@ -45,14 +46,15 @@ PRODUCTS: dict[str, tuple[str, str | None]] = {
 }
 NUMBERS = (
     "0", "-0", "-1", "1", "NaN", "inf", "-inf", "1e308", "-1e308", "1e-320", "1e999", "9" * 18, "9" * 400,
-    "1" + "0" * 17, "-" + "9" * 18, "4294967295", "2147483648", "65536", "0.5", "89.9999999", "90", "180.1", "360",
-    "1_0", "0x10", "\u0661", "1,5", " 7 ", "",
+    "1" + "0" * 17, "-" + "9" * 18, "4294967295", "2147483648", "65536", "0.5", "89.9999999", "90", "180.1",
+    "360", "1_0", "0x10", "\u0661", "1,5", " 7 ", "",
 )  # fmt: skip
 TEXTS = (
     "x", "HH", "VV", "SLANTRANGE", "MAP", "COSAR", "GEOTIFF", "..", "../..", "/etc/passwd", "a" * 5000,
     "a/" * 200, "IMAGEDATA", "\u202e", "&amp;", "&#0;", "&#55296;", "&x;", "<a/>", "]]>", "T",
     "0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999999Z",
-    "9999-12-31T23:59:59-14:00", "2008-01-31T17:05:23+24:00", "20080131", "2008-W05-4", "2008-01-31T17:05:60Z",
+    "9999-12-31T23:59:59-14:00", "2008-01-31T17:05:23+24:00", "20080131", "2008-W05-4",
+    "2008-01-31T17:05:60Z",
 )  # fmt: skip
 HEADS = (
     b'<!DOCTYPE a [<!ENTITY b "c">]>', b'<?xml version="1.0" encoding="utf-16"?>', b"\xff\xfe",
@@ -62,7 +64,13 @@ HEADS = (
 )  # fmt: skip
 WORDS = (0, 1, 2, 3, 255, 65535, 65536, 0x7F7F7F7F, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 249_999, 1 << 20)
 
+TAGS = (
+    254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 338, 339, 347,
+    33550, 33922, 34264, 34735, 34736, 42112, 42113,
+)  # fmt: skip
+
 Change = Callable[[bytes], bytes]
+Changes = tuple[list[tuple[str, Change]], "FolderChange | None"]
 _VALUE = re.compile(rb'>[^<>]+<|="[^"<>]*"|: "?[^",{}\[\]]+"?')
 _ELEMENT = re.compile(rb"<(\w+)(?: [^<>]*)?>[^<>]*</\1>")
 _DIGITS = re.compile(rb"\d{3,}")
@@ -131,12 +139,11 @@ def text_changes(draw: st.DrawFn) -> Change:
 
 @st.composite
 def tiff_changes(draw: st.DrawFn) -> Change:
-    """Of a little-endian TIFF: tag, type, count or value of an entry, or a number that the entry points to."""
+    """Of a little-endian TIFF: tag, type, count or value of an entry, or a number that it points to."""
     entry, number = draw(_WHERE), draw(_WHERE)
     part = draw(st.sampled_from(("tag", "type", "count", "value", "value", "pointed")))
     word = draw(st.sampled_from(WORDS) | st.integers(0, 70000))
-    tag = draw(st.sampled_from((254, 256, 257, 258, 259, 262, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324,
-                                325, 330, 338, 339, 347, 33550, 33922, 34264, 34735, 34736, 42112, 42113)))  # fmt: skip
+    tag = draw(st.sampled_from(TAGS))
 
     def change(data: bytes) -> bytes:
         out = bytearray(data)
@@ -148,8 +155,8 @@ def tiff_changes(draw: st.DrawFn) -> Change:
             size = {3: 2, 4: 4, 12: 8}.get(kind, 1)
             if part == "pointed" and many * size > 4:
                 spot = offset + size * int(number * many)
-                struct.pack_into({2: "<H", 4: "<I", 8: "<d"}.get(size, "<B"), out, spot, word & 0xFF if size == 1
-                                 else word & 0xFFFF if size == 2 else word)  # fmt: skip
+                form, most = {2: ("<H", 0xFFFF), 4: ("<I", 0xFFFFFFFF), 8: ("<d", -1)}.get(size, ("<B", 0xFF))
+                struct.pack_into(form, out, spot, word & most)
             elif part in ("tag", "type"):
                 new = tag if part == "tag" else word % 20
                 struct.pack_into("<H", out, place + (0 if part == "tag" else 2), new)
@@ -183,11 +190,17 @@ def nitf_changes(draw: st.DrawFn) -> Change:
         start = data.find(b"<SICD ")
         if where < 0.5 and start > 0:
             return patch_sicd(data, inside(data[start:]))
-        heads = [found for found in _DIGITS.finditer(data) if found.start() < 1200 or found.end() > start - 900]
+        heads = [
+            found for found in _DIGITS.finditer(data) if found.start() < 1200 or found.end() > start - 900
+        ]
         found = heads[int((where * 2 % 1) * len(heads))] if heads else None
         if found is None:
             return data
-        new = (digits * len(found[0]))[-len(found[0]) :] if len(digits) == 1 else digits.rjust(len(found[0]), b"0")
+        new = (
+            (digits * len(found[0]))[-len(found[0]) :]
+            if len(digits) == 1
+            else digits.rjust(len(found[0]), b"0")
+        )
         return data[: found.start()] + new[: len(found[0])] + data[found.end() :]
 
     return change
@@ -197,7 +210,9 @@ def patch_sicd(data: bytes, xml: bytes) -> bytes:
     """The SICD file with other XML, its length put right in the headers."""
     start = data.index(b"<SICD ")
     out = bytearray(data[:start] + xml)
-    length = data[:1000].index(f"{len(data) - start:09d}".encode())
+    length = data[:1000].find(f"{len(data) - start:09d}".encode())
+    if length < 0:  # broken already
+        return bytes(out)
     out[342:354] = f"{len(out):012d}".encode()
     out[length : length + 9] = f"{len(xml):09d}".encode()
     return bytes(out)
@@ -233,7 +248,9 @@ def names_of(source: Path) -> tuple[str, ...]:
     return tuple(sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()))
 
 
-def write_broken(source: Path, target: Path, change: tuple[list[tuple[str, Change]], FolderChange | None]) -> Path:
+def write_broken(
+    source: Path, target: Path, change: tuple[list[tuple[str, Change]], FolderChange | None]
+) -> Path:
     """A broken copy of a product in the new folder ``target``; its path."""
     files, folder = change
     root = target / source.name
@@ -289,7 +306,7 @@ def listing(folder: Path) -> dict[str, object]:
 
 
 def use(path: Path, profile: SensorProfile | None) -> bool:
-    """Open, read and examine as a user would; False where that ends in an error of ours, which says enough."""
+    """Open, read and examine as a user would; False where that ends in an error of ours."""
     try:
         record = examine(path, profile)
         json.dumps(record, allow_nan=True)
@@ -302,7 +319,6 @@ def use(path: Path, profile: SensorProfile | None) -> bool:
                         assert pixels.shape == (window.rows, window.cols)
                         assert pixels.dtype.name == "float32"
     except SarcurateError as error:
-        assert str(error).strip()
         str(error).encode()
         return False
     return True
@@ -316,7 +332,7 @@ def windows(shape: tuple[int, int], side: int = 48) -> tuple[Window, ...]:
 
 
 def profile_of(name: str, folder: Path) -> SensorProfile | None:
-    """The profile that reads a product; that of JSON is fucheng1 with another pattern, written to ``folder``."""
+    """The profile that reads a product; that of JSON is fucheng1 with other paths, written to ``folder``."""
     if name != "JSON":
         return load_profile(name)
     text = (Path(sys.modules["sarcurate"].__path__[0]) / "assets/sensors/fucheng1.yaml").read_text("utf-8")
@@ -371,8 +387,7 @@ def try_archive(archive: Path, folder: Path, change: Change) -> None:
     path.write_bytes(change(archive.read_bytes()))
     try:
         unpack(path, folder / "out")
-    except SarcurateError as error:
-        assert str(error).strip()
+    except SarcurateError:
         assert [entry.name for entry in folder.iterdir()] == [archive.name]
 
 
@@ -381,7 +396,10 @@ def run(kind: str, product: str, folder: Path, examples: int, seed: int) -> None
     import resource
 
     settings = hypothesis.settings(
-        max_examples=examples, deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     if kind == "archive":
         archive = Path(product)

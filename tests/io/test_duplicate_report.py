@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sarcurate.cli import app
-from sarcurate.core.near_duplicates import similarities
+from sarcurate.core.near_duplicates import SAME_PICTURE, similarities
 from sarcurate.core.picture_code import picture_code
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError
@@ -172,8 +172,8 @@ def test_two_renderings_of_a_measurement_are_one_picture() -> None:
         np.stack([picture_code(read_chip(folder / path).values) for path in table[side]])
         for side in ("rendering_a", "rendering_b")
     ]
-    same = similarities(*codes) >= 0.78
-    other = similarities(codes[0], np.roll(codes[1], 1, axis=0)) >= 0.78
+    same = similarities(*codes) >= SAME_PICTURE
+    other = similarities(codes[0], np.roll(codes[1], 1, axis=0)) >= SAME_PICTURE
     assert same.mean() >= 0.98
     assert not other.any()
 
@@ -185,4 +185,4 @@ def test_measurements_of_neighbouring_azimuths_are_not() -> None:
     codes = np.stack([picture_code(read_chip(path).values) for path in paths])
     first, second = np.triu_indices(len(paths), 1)
     near = second - first <= 5
-    assert similarities(codes[first[near]], codes[second[near]]).max() < 0.78
+    assert similarities(codes[first[near]], codes[second[near]]).max() < SAME_PICTURE
