@@ -78,8 +78,10 @@ _WHERE = st.floats(0, 1, exclude_max=True)
 
 
 def at(share: float, size: int) -> int:
-    """A place in ``size`` bytes or things; most of them near the beginning, where headers are."""
-    return int(share**3 * size) if size else 0
+    """A place in ``size`` bytes or things; most near the beginning, where headers are, some near the end."""
+    if share < 0.75:
+        return int((share / 0.75) ** 3 * size)
+    return size - 1 - int(((share - 0.75) / 0.25) ** 3 * size) if size else 0
 
 
 @st.composite

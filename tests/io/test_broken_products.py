@@ -1,4 +1,4 @@
-"""Broken products: whatever is done to one, reading it works or ends in an error of ours, and nothing is written."""
+"""Broken products: reading one works or ends in an error of ours, and nothing is written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ breaking = sys.modules.setdefault("break_products", importlib.util.module_from_s
 _spec.loader.exec_module(breaking)
 
 FEW = settings(
-    max_examples=7, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
+    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck),
     phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
 )  # fmt: skip
 ARCHIVES = ("p.zip", "p.tar", "p.tar.gz", "p.tar.bz2", "p.tar.xz")
@@ -110,16 +110,19 @@ def _in_a_child(kind: str, product: str, folder: Path, examples: int) -> None:
 # Changes that got past the readers once, or past the libraries below them: (product, file, old, new, message)
 NAMED = {
     "a time beside year 1 in another zone": (
-        "ssc-v1", ".xml", "2008-01-31T17:05:23", "0001-01-01T00:00:00+14:00<!--", "expected a time such as",
+        "ssc-v1", ".xml", "<timeUTC>2008-01-31T17:05:23", "<timeUTC>0001-01-01T00:00:00+14:00<!--",
+        "expected a time such as",
     ),
     "the same in a side file": (
-        "fucheng1-detected", ".xml", "2024-05-31T12:00:00.5", "0001-01-01T00:00:00+14:00", "expected ISO 8601",
+        "fucheng1-detected", ".xml", "2024-05-31T12:00:00.5", "0001-01-01T00:00:00+14:00",
+        "expected ISO 8601",
     ),
     "a reference of 5000 letters": (
         "ssc-v1", ".xml", "IMAGE_HH_SRA_strip_007.cos", "a" * 5000, "a name of more than 255 bytes",
     ),
     "a reference to 200 folders": (
-        "mgd", ".xml", "IMAGE_HH_SRA_strip_007.tif", "ab" * 40 + ("/" + "ab" * 40) * 100, "cannot be resolved",
+        "mgd", ".xml", "IMAGE_HH_SRA_strip_007.tif", "ab" * 40 + ("/" + "ab" * 40) * 100,
+        "cannot be resolved",
     ),
 }  # fmt: skip
 
@@ -141,7 +144,7 @@ def _replaced(text: str, old: str, new: str) -> str:
     if not new.endswith("<!--"):
         return text.replace(old, new)
     start = text.index(old)  # the rest of the number is cut away
-    return text[:start] + new.removesuffix("<!--") + text[text.index("<", start) :]
+    return text[:start] + new.removesuffix("<!--") + text[text.index("</", start) :]
 
 
 @pytest.mark.parametrize(
@@ -153,8 +156,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_block(tmp_path: Path, product: s
     file = next(file for file in sorted(path.rglob("*")) if file.suffix == suffix)
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(DataError):
-        examine(path, profile)
+    breaking.use(path, profile)
 
 
 def test_a_signalling_nan_is_told_from_zero_without_a_warning(tmp_path: Path) -> None:
