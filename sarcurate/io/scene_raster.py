@@ -204,6 +204,8 @@ def _check(dataset: rasterio.io.DatasetReader, path: Path, limits: SceneLimits) 
          "a palette or transparency", "plain grey samples"),
         (set(dataset.scales[:2]) - {1.0} or set(dataset.offsets[:2]) - {0.0},
          f"scale {dataset.scales[0]} and offset {dataset.offsets[0]} in the header", "plain samples"),
+        (not _is_place(dataset.transform),
+         f"pixels placed by {tuple(dataset.transform)[:6]}", "an invertible transform to map coordinates"),
     )  # fmt: skip
     for bad, found, expected in problems:
         if bad:
@@ -218,6 +220,15 @@ def _check(dataset: rasterio.io.DatasetReader, path: Path, limits: SceneLimits) 
         )
 
 
+def _is_place(transform: Affine) -> bool:
+    """Whether positions can be had both ways, in metres or degrees of any map; identity stands for none."""
+    a, b, c, d, e, f = transform[:6]
+    bounded = all(abs(value) < most for value, most in zip((a, b, c, d, e, f), _MOST_PLACE, strict=True))
+    return bounded and abs(a * e - b * d) > _LEAST_PIXEL_AREA
+
+
+_MOST_PLACE = (1e6, 1e6, 1e9, 1e6, 1e6, 1e9)
+_LEAST_PIXEL_AREA = 1e-24
 _SAVE_AGAIN = "export the scene as a GeoTIFF of one grey band (uint8, uint16, float32 or complex)"
 
 

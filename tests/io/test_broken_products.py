@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import struct
 import subprocess
 import sys
 import tarfile
@@ -118,7 +119,7 @@ NAMED = {
         "expected ISO 8601",
     ),
     "a reference of 5000 letters": (
-        "ssc-v1", ".xml", "IMAGE_HH_SRA_strip_007.cos", "a" * 5000, "a name of more than 255 bytes",
+        "ssc-v1", ".xml", "IMAGE_HH_SRA_strip_007.cos", "a" * 5000, "cannot be resolved: .* name too long",
     ),
     "a reference to 200 folders": (
         "mgd", ".xml", "IMAGE_HH_SRA_strip_007.tif", "ab" * 40 + ("/" + "ab" * 40) * 100,
@@ -157,6 +158,24 @@ def test_a_pipe_in_the_place_of_a_file_does_not_block(tmp_path: Path, product: s
     file.unlink()
     os.mkfifo(file)
     breaking.use(path, profile)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 3.0), (np.inf, 3.0), (np.nan, 3.0), (1e300, 3.0), (1e-30, 1e-30)])
+@pytest.mark.parametrize("product", ["gec", "geotiff"])
+def test_a_transform_that_cannot_be_inverted_is_refused(
+    tmp_path: Path, product: str, scale: tuple[float, float]
+) -> None:
+    source, profile = breaking.source_of(product, tmp_path)
+    path = breaking.write_broken(source, tmp_path / "copy", ([], None))
+    image = path if path.is_file() else next(path.rglob("*.tif"))
+    data = bytearray(image.read_bytes())
+    ifd = struct.unpack_from("<I", data, 4)[0]
+    entries = range(ifd + 2, ifd + 2 + 12 * struct.unpack_from("<H", data, ifd)[0], 12)
+    place = next(at for at in entries if struct.unpack_from("<H", data, at)[0] == 33550)  # ModelPixelScale
+    struct.pack_into("<2d", data, struct.unpack_from("<I", data, place + 8)[0], *scale)
+    image.write_bytes(data)
+    with pytest.raises(DataError, match="pixels placed by"):
+        examine(path, profile)
 
 
 def test_a_signalling_nan_is_told_from_zero_without_a_warning(tmp_path: Path) -> None:
