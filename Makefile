@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip==26.3
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off torch==2.13.0
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,hub,sicd,validate,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,hub,validate,dev]'
 	touch $(STAMP)
 
 repro: env ## rebuild the data set and its score; PARAMS=FILE [NAME=n] [SET="a=b c=d"] runs a variant in workspaces/

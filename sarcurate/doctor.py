@@ -22,7 +22,6 @@ EXTRAS = {
     "safetensors": "train",
     "dvc": "dvc",
     "datasets": "hub",
-    "sarkit": "sicd",
     "great_expectations": "validate",
 }
 ENOUGH_DISK_GIB = 5.0

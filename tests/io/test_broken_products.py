@@ -25,7 +25,7 @@ from sarcurate.io.inspection import examine
 from sarcurate.io.products import unpack
 from sarcurate.io.raster import read_chip, write_tiff
 
-pytest.importorskip("sarkit", reason="the maker of other products needs it (extra sicd)")
+pytest.importorskip("sarkit", reason="the maker of other products needs it (extra dev)")
 
 BREAKER = Path(__file__).parents[1] / "data" / "break_products.py"
 _spec = importlib.util.spec_from_file_location("break_products", BREAKER)

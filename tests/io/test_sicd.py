@@ -21,7 +21,7 @@ from sarcurate.io.products import open_scene
 from sarcurate.io.scene import Geometry, Window
 from sarcurate.io.sicd import open_sicd
 
-pytest.importorskip("sarkit", reason="fixtures are written by sarkit (extra sicd)")
+pytest.importorskip("sarkit", reason="fixtures are written by sarkit (extra dev)")
 
 MAKER = Path(__file__).parents[1] / "data" / "make_other_products.py"
 _spec = importlib.util.spec_from_file_location("make_other_products", MAKER)
