@@ -11,7 +11,7 @@ from rasterio.warp import transform as warp
 
 from sarcurate.core.tie_grid import TieGrid
 from sarcurate.errors import DataError
-from sarcurate.io.scene_raster import RasterFile
+from sarcurate.io.scene_raster import GDAL_ERRORS, RasterFile
 
 _NODES = 9
 _METRES_PER_DEGREE = 111_319.49  # of the equator of WGS 84: 2 pi 6378137 m / 360
@@ -47,7 +47,7 @@ def map_positions(raster: RasterFile) -> tuple[TieGrid, TieGrid] | tuple[None, N
         longitude, latitude = warp(
             _crs(raster), CRS.from_epsg(4326), xs.ravel().tolist(), ys.ravel().tolist()
         )
-    except CRSError as error:
+    except GDAL_ERRORS as error:
         raise _no_positions(raster, str(error)) from error
     shape = grid_rows.shape
     if not (np.isfinite(longitude).all() and np.isfinite(latitude).all()):

@@ -48,7 +48,7 @@ _TYPES = {
     "complex_int16": 4, "complex64": 8, "complex128": 16,
 }  # fmt: skip
 # GDAL's own errors come through where rasterio does not wrap them, as when a property reads a damaged header.
-_GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
+GDAL_ERRORS = (RasterioError, CPLE_BaseError, CRSError)
 _WORDS = {"complex_int16": "complex int16", "complex64": "complex float32", "complex128": "complex float64"}
 _DRIVERS = {b"II": "GTiff", b"MM": "GTiff", b"\x89P": "PNG", b"\xff\xd8": "JPEG"}
 # Neither siblings (.aux.xml, .ovr, .msk, world files) nor anything remote: the file alone says what it is.
@@ -121,7 +121,7 @@ class RasterPixels:
                 both = self._file.dataset.read((1, 2), window=place)
                 return _complex(both[0], both[1])
             samples: NDArray[Any] = self._file.dataset.read(1, window=place)
-        except _GDAL_ERRORS as error:
+        except GDAL_ERRORS as error:
             raise DataError(
                 f"{self._file.path}: the window at row {window.row}, column {window.col} cannot be decoded: "
                 f"{error.__cause__ or error}",
@@ -156,12 +156,12 @@ def open_raster(path: Path, limits: SceneLimits = SCENE_LIMITS) -> RasterFile:
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         try:
             dataset = rasterio.open(path.resolve(), driver=driver)
-        except _GDAL_ERRORS as error:
+        except GDAL_ERRORS as error:
             raise _unreadable(path, error) from error
         try:
             _check(dataset, path, limits)
             return _described(dataset, path)
-        except _GDAL_ERRORS as error:
+        except GDAL_ERRORS as error:
             dataset.close()
             raise _unreadable(path, error) from error
         except DataError:

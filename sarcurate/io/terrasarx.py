@@ -21,7 +21,7 @@ from sarcurate.io import xml
 from sarcurate.io.cosar import PIXEL_TYPES, CosarReader, refuse_bursts
 from sarcurate.io.map_positions import map_positions, map_spacing
 from sarcurate.io.scene import Facts, Geometry, Scene
-from sarcurate.io.scene_raster import RasterFile, RasterPixels, open_raster
+from sarcurate.io.scene_raster import GDAL_ERRORS, RasterFile, RasterPixels, open_raster
 from sarcurate.io.terrasarx_annotation import (
     Product,
     cal_factor,
@@ -129,13 +129,17 @@ def _map_to_pixel(raster: RasterFile) -> MapToPixel:
         ) from error
 
     def to_pixel(latitude_deg: FloatArray, longitude_deg: FloatArray) -> tuple[FloatArray, FloatArray]:
-        xs, ys = warp(CRS.from_epsg(4326), crs, longitude_deg.tolist(), latitude_deg.tolist())
+        outside = DataError(
+            f"{raster.path}: positions of the annotation lie outside the image's map projection",
+            fix="check that annotation and image are of one product",
+        )
+        try:
+            xs, ys = warp(CRS.from_epsg(4326), crs, longitude_deg.tolist(), latitude_deg.tolist())
+        except GDAL_ERRORS as error:
+            raise outside from error
         x, y = np.asarray(xs), np.asarray(ys)
         if not (np.isfinite(x).all() and np.isfinite(y).all()):
-            raise DataError(
-                f"{raster.path}: positions of the annotation lie outside the image's map projection",
-                fix="check that annotation and image are of one product",
-            )
+            raise outside
         cols = inverse.a * x + inverse.b * y + inverse.c - 0.5
         return inverse.d * x + inverse.e * y + inverse.f - 0.5, cols
 

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from rasterio._err import CPLE_AppDefinedError
 
 from sarcurate.errors import DataError
-from sarcurate.io import decoding
+from sarcurate.io import decoding, map_positions, terrasarx
 from sarcurate.io.inspection import examine
 from sarcurate.io.products import unpack
 from sarcurate.io.raster import read_chip, write_tiff
@@ -160,7 +160,7 @@ def test_a_pipe_in_the_place_of_a_file_does_not_block(tmp_path: Path, product: s
     breaking.use(path, profile)
 
 
-@pytest.mark.parametrize("scale", [(0.0, 3.0), (np.inf, 3.0), (np.nan, 3.0), (1e300, 3.0), (1e-30, 1e-30)])
+@pytest.mark.parametrize("scale", [(5e-324, 3.0), (np.inf, 3.0), (np.nan, 3.0), (1e300, 3.0), (1e-30, 1e-30)])
 @pytest.mark.parametrize("product", ["gec", "geotiff"])
 def test_a_transform_that_cannot_be_inverted_is_refused(
     tmp_path: Path, product: str, scale: tuple[float, float]
@@ -244,3 +244,20 @@ def test_changes_change() -> None:
 
     one()
     assert sum(changed) > len(changed) / 2
+
+
+def test_gdals_error_while_positions_are_computed_is_a_data_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> None:
+        raise CPLE_AppDefinedError(3, 1, "Reprojection failed")
+
+    monkeypatch.setattr(map_positions, "warp", failing)
+    monkeypatch.setattr(terrasarx, "warp", failing)
+    for product, message in (
+        ("geotiff", "Reprojection failed"),
+        ("gec", "outside the image's map projection"),
+    ):
+        source, profile = breaking.source_of(product, tmp_path)
+        with pytest.raises(DataError, match=message):
+            examine(source, profile)
