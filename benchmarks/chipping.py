@@ -27,9 +27,9 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.windows import Window as RasterWindow
 
 from sarcurate.core.radiometry import Radiometry
-from sarcurate.io.chipper import read_windows
-from sarcurate.io.products import open_scene
-from sarcurate.io.scene import Scene, Window
+from sarcurate.io.cutting.chipper import read_windows
+from sarcurate.io.scenes.products import open_scene
+from sarcurate.io.scenes.scene import Scene, Window
 
 SIDE_PX = 4000
 WINDOWS = 1000

@@ -4,9 +4,9 @@
 are among the 50,000. Three parts, one alone by `python benchmarks/duplicates.py --only PART`:
 
 search     50,000 chips with known pairs: seconds, memory, recall, precision (minutes)
-sets       what the search links in sets as they are (half a minute), and in sets on which no threshold was chosen
+sets       what the search links in sets as they are, and in sets that had no part in choosing the threshold
 strengths  share of pictures whose similarity passes the threshold under each disturbance alone, at several
-           strengths, and under all at once; no search (a minute)
+           strengths, and under all at once; no search
 
 The last line is one JSON object of the figures of the parts that ran.
 """
@@ -20,7 +20,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +44,14 @@ N_CHIPS = 50_000
 N_PLANTED = 1_000
 N_CLASSES = 10  # so that every class has a chip in each 0.08 degrees of azimuth
 SIDE_PX, MARGIN_PX = 64, 4
+PLAIN_GREY = 30  # where the median of an undisturbed picture lands
 WORKERS = 2
 DOMAINS = {
     "mstar-simshift": ("mstar-x", "sim-coarse"),
     "tsx-s1-slc": ("tsx-x", "s1-c"),
     "sar-acd": ("gf3-c",),
 }
-N_PICTURES = 1_000  # of the part strengths
+N_PICTURES = 400  # of the part strengths
 WIDE_MARGIN_PX = 8
 TWINS_QUALITY = 75  # of the quantisation tables in both renderings of mstar-twins
 AIRCRAFT = ("B-52", "Boeing-747", "Boeing-767", "C-130", "C-17", "F-15", "F-16")
@@ -126,7 +127,7 @@ def as_8_bit(amplitude, exponent, brightness):
 
 
 def plain(amplitude):
-    return as_8_bit(amplitude, 1.0, 30)
+    return as_8_bit(amplitude, 1.0, PLAIN_GREY)
 
 
 def regained(grey, gain):
@@ -146,11 +147,11 @@ def turned(picture, orientation):
     return np.rot90(picture.T if orientation >= 4 else picture, orientation % 4)
 
 
-def centre(scene, down_px=0, right_px=0):
-    """SIDE_PX square about the middle, or that far from it."""
-    margin_px = (len(scene) - SIDE_PX) // 2
+def centre(scene, side_px=SIDE_PX, down_px=0, right_px=0):
+    """Square about the middle, or that far from it."""
+    margin_px = (len(scene) - side_px) // 2
     top, left = margin_px + down_px, margin_px + right_px
-    return scene[top : top + SIDE_PX, left : left + SIDE_PX]
+    return scene[top : top + side_px, left : left + side_px]
 
 
 def speckled(amplitude, looks, rng):
@@ -270,7 +271,7 @@ def linked_sets(mirror):
 
 
 def independent_sets(mirror):
-    """The same for chips that were not looked at before the threshold was chosen."""
+    """The same for chips that had no part in choosing the threshold."""
     for seed in (1, 2, 3):
         with tempfile.TemporaryDirectory() as folder:
             simulate(other_seed(seed), Path(folder))
@@ -371,76 +372,103 @@ def scenes(rng, count):
 def shifted(scene, shift_px, rng):
     """Both ways at once, which is the worst that a shift of so many pixels can be."""
     down_px, right_px = rng.choice((-shift_px, shift_px), 2)
-    return plain(centre(scene, down_px, right_px))
+    return plain(centre(scene, SIDE_PX, down_px, right_px))
+
+
+def saturated(scene, share):
+    """Eight bit with that share of the pixels, the brightest, at 255."""
+    amplitude = centre(scene)
+    return regained(amplitude, 255 / np.quantile(amplitude, 1 - share))
 
 
 def all_at_once(scene, ranges, rng):
-    narrow = scene[WIDE_MARGIN_PX - MARGIN_PX :, WIDE_MARGIN_PX - MARGIN_PX :]
-    narrow = narrow[: SIDE_PX + 2 * MARGIN_PX, : SIDE_PX + 2 * MARGIN_PX]
-    return disturbed(window(narrow, rng), rng, ranges)
+    return disturbed(window(centre(scene, SIDE_PX + 2 * MARGIN_PX), rng), rng, ranges)
 
 
-# name: strengths, and the chip of a scene at such a strength
-DISTURBANCES = {
-    "further speckle, looks": (
-        (2, 3, 4, 6, 8, 16),
-        lambda scene, looks, rng: plain(speckled(centre(scene), looks, rng)),
-    ),
-    "size, times": (
-        (0.7, 0.8, 0.9, 1.1, 1.25, 1.5),
-        lambda scene, size, rng: plain(resized(centre(scene), size)),
-    ),
-    "exponent": ((0.3, 0.5, 0.7), lambda scene, exponent, rng: as_8_bit(centre(scene), exponent, 30)),
-    "gain of the 8 bit levels": (
-        (0.05, 0.1, 0.25, 0.5, 2, 4, 8),
-        lambda scene, gain, rng: regained(plain(centre(scene)), gain),
-    ),
-    "JPEG quality": ((20, 40, 60, 80), lambda scene, quality, rng: jpeg(plain(centre(scene)), quality)),
-    "JPEG quality 75 after gain": (
-        (0.05, 0.1, 0.25),
-        lambda scene, gain, rng: jpeg(regained(plain(centre(scene)), gain), TWINS_QUALITY),
-    ),
-    "shift both ways, px": ((2, 4, 5, 6, 8), shifted),
-    "orientation": (
-        ("one of 7",),
-        lambda scene, _, rng: turned(plain(centre(scene)), int(rng.integers(1, 8))),
-    ),
-    "all at once": (
-        ("as planted", "harsher"),
-        lambda scene, name, rng: all_at_once(scene, AS_PLANTED if name == "as planted" else HARSHER, rng),
-    ),
-}
+def settings():
+    """As planted, one range at a time harsher, all of them harsher."""
+    names = [field.name for field in fields(Ranges)]
+    one_harsher = {
+        f"as planted, {name} harsher": replace(AS_PLANTED, **{name: getattr(HARSHER, name)}) for name in names
+    }
+    return {"as planted": AS_PLANTED, **one_harsher, "harsher": HARSHER}
+
+
+def disturbances():
+    """Name: strengths, and the function (scene, strength, rng) that gives the chip."""
+    return {
+        "further speckle, looks": (
+            (2, 3, 4, 6, 8, 16),
+            lambda scene, looks, rng: plain(speckled(centre(scene), looks, rng)),
+        ),
+        "size, times": (
+            (0.7, 0.8, 0.9, 1.1, 1.25, 1.5),
+            lambda scene, size, rng: plain(resized(centre(scene), size)),
+        ),
+        "exponent": (
+            (0.3, 0.5, 0.7),
+            lambda scene, exponent, rng: as_8_bit(centre(scene), exponent, PLAIN_GREY),
+        ),
+        "gain, times": (
+            (0.05, 0.1, 0.25, 0.5, 2),
+            lambda scene, gain, rng: regained(plain(centre(scene)), gain),
+        ),
+        "brightest pixels at 255, share": (
+            (0.001, 0.01, 0.02, 0.05, 0.1),
+            lambda scene, share, rng: saturated(scene, share),
+        ),
+        "JPEG quality": (
+            (20, 40, 60, 80),
+            lambda scene, quality, rng: jpeg(plain(centre(scene)), quality),
+        ),
+        f"JPEG quality {TWINS_QUALITY} after gain, times": (
+            (0.05, 0.1, 0.25, 0.5),
+            lambda scene, gain, rng: jpeg(regained(plain(centre(scene)), gain), TWINS_QUALITY),
+        ),
+        "shift along both sides, px": ((2, 4, 5, 6, 8), shifted),
+        "orientation": (
+            ("one of the 7 others",),
+            lambda scene, _, rng: turned(plain(centre(scene)), int(rng.integers(1, 8))),
+        ),
+        "all at once": (
+            tuple(settings()),
+            lambda scene, name, rng: all_at_once(scene, settings()[name], rng),
+        ),
+    }
 
 
 def strengths(mirror):
-    """A row for each disturbance and strength: pictures that pass the threshold, their share, 95 % interval."""
+    """A row for each disturbance and strength: share of pictures that pass the threshold, 95 % interval."""
     pictures = list(scenes(np.random.default_rng(2607), N_PICTURES))
     undisturbed = picture_codes([plain(centre(scene)) for scene in pictures])
     shares = {}
     print(
-        f"of {N_PICTURES} pictures | strength | pass {SAME_PICTURE} | 95 % | median, 5th percentile similarity"
+        f"| disturbance | strength | share of {N_PICTURES} | 95 % interval | similarity: median, 5th percentile |"
     )
-    for number, (name, (steps, disturb)) in enumerate(DISTURBANCES.items()):
+    for number, (name, (steps, disturb)) in enumerate(disturbances().items()):
         for step, strength in enumerate(steps):
             rng = np.random.default_rng([2607, number, step])
             chips = [disturb(scene, strength, rng) for scene in pictures]
             similarity = similarities(undisturbed, picture_codes(chips))
-            share = wilson_interval(int((similarity >= SAME_PICTURE).sum()), N_PICTURES)
-            middle, low = np.quantile(similarity, (0.5, 0.05))
-            interval = f"{share.low:.3f} to {share.high:.3f}"
-            print(
-                f"| {name} | {strength} | {share.estimate:.3f} | {interval} | {middle:.3f}, {low:.3f} |",
-                flush=True,
-            )
-            shares[name, strength] = share
+            shares[name, strength] = share = share_found(similarity)
+            print(f"| {name} | {strength} | {described_share(share, similarity)} |", flush=True)
     if mirror:
         explain_missed_twins(mirror)
-    harsher = shares["all at once", "harsher"]
+    planted, harsher = shares["all at once", "as planted"], shares["all at once", "harsher"]
     return {
-        "recall_as_planted_no_search": shares["all at once", "as planted"].estimate,
+        "recall_planted_no_search": planted.estimate,
         "recall_harsher": harsher.estimate,
         "recall_harsher_interval": [round(harsher.low, 4), round(harsher.high, 4)],
     }
+
+
+def share_found(similarity):
+    return wilson_interval(int((similarity >= SAME_PICTURE).sum()), len(similarity))
+
+
+def described_share(share, similarity):
+    middle, low = np.quantile(similarity, (0.5, 0.05))
+    return f"{share.estimate:.3f} | {share.low:.3f} to {share.high:.3f} | {middle:.3f}, {low:.3f}"
 
 
 def explain_missed_twins(mirror):
@@ -522,9 +550,7 @@ PARTS = {"search": search, "sets": sets, "strengths": strengths}
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=PARTS, help="run one part alone")
     only = parser.parse_args().only
     mirror = os.environ.get("SARCURATE_MIRROR")

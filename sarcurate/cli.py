@@ -308,8 +308,8 @@ def chip(
     """
     from functools import partial
 
-    from sarcurate.io import chip_command
-    from sarcurate.io.products import open_scene
+    from sarcurate.io.cutting import chip_command
+    from sarcurate.io.scenes.products import open_scene
     from sarcurate.io.sensors import load_profile
 
     profile = load_profile(sensor)
@@ -341,7 +341,7 @@ def inspect(
 
         sarcurate inspect fucheng/ --sensor fucheng1 --polarisation VV --json
     """
-    from sarcurate.io.inspection import as_table, examine
+    from sarcurate.io.scenes.inspection import as_table, examine
     from sarcurate.io.sensors import load_profile
 
     found = examine(path, load_profile(sensor) if sensor else None, polarisation)

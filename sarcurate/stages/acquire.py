@@ -13,12 +13,12 @@ from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import track
 from sarcurate.io import lineage, public_sets
-from sarcurate.io.chip_command import scene_paths
-from sarcurate.io.chipper import Order, cut_boxes
-from sarcurate.io.cutting_plan import ChipSize
-from sarcurate.io.products import open_scene
+from sarcurate.io.cutting.chip_command import scene_paths
+from sarcurate.io.cutting.chipper import Order, cut_boxes
+from sarcurate.io.cutting.cutting_plan import ChipSize
 from sarcurate.io.raw import RawSet, write_raw
 from sarcurate.io.safe import resolve_inside
+from sarcurate.io.scenes.products import open_scene
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.simulated import SimulationPlan, simulate
 from sarcurate.io.sources import check_labels, read_class_folders, read_manifest

@@ -23,9 +23,9 @@ import hypothesis
 from hypothesis import strategies as st
 
 from sarcurate.errors import SarcurateError
-from sarcurate.io.inspection import as_table, examine
-from sarcurate.io.products import open_scene, polarisations, unpack
-from sarcurate.io.scene import Window
+from sarcurate.io.scenes.inspection import as_table, examine
+from sarcurate.io.scenes.products import open_scene, polarisations, unpack
+from sarcurate.io.scenes.scene import Window
 from sarcurate.io.sensors import SensorProfile, load_profile
 
 HERE = Path(__file__).resolve().parent

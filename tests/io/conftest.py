@@ -12,7 +12,7 @@ import pytest
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.tie_grid import TieGrid
-from sarcurate.io.scene import Facts, Geometry, Scene, Window
+from sarcurate.io.scenes.scene import Facts, Geometry, Scene, Window
 
 
 @dataclass

@@ -20,10 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from rasterio._err import CPLE_AppDefinedError
 
 from sarcurate.errors import DataError
-from sarcurate.io import decoding, map_positions, terrasarx
-from sarcurate.io.inspection import examine
-from sarcurate.io.products import unpack
+from sarcurate.io import decoding
 from sarcurate.io.raster import read_chip, write_tiff
+from sarcurate.io.scenes import map_positions, terrasarx
+from sarcurate.io.scenes.inspection import examine
+from sarcurate.io.scenes.products import unpack
 
 pytest.importorskip("sarkit", reason="the maker of other products needs it (extra dev)")
 

@@ -1,0 +1,1 @@
+"""Scenes and boxes, points or grids to chips."""

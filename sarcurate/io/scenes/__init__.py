@@ -1,0 +1,1 @@
+"""Products and other scenes: readers that give a Scene, and what they share."""
