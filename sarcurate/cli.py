@@ -324,6 +324,29 @@ def chip(
 
 
 @app.command()
+def mosaic(
+    name: Annotated[str, typer.Argument(help="public set whose chips overlap", show_default=False)],
+    domain: Annotated[str, typer.Argument(help="its domain, such as tsx-x", show_default=False)],
+    out: Annotated[Path, typer.Argument(help="folder for one GeoTIFF per scene", show_default=False)],
+) -> None:
+    """Put overlapping chips of a fetched public set together to scenes, which `sarcurate chip` can cut.
+
+    Example:
+        sarcurate mosaic tsx-s1-slc tsx-x scenes
+    """
+    from sarcurate.io.public_sets import load_set, read_set
+    from sarcurate.io.scenes.mosaic import write_mosaics
+
+    folder = mirror_folder()
+    if folder is None:
+        raise ParamsError("no mirror folder", fix="set SARCURATE_MIRROR to where the set was fetched")
+    described = load_set(name)
+    classes = described.domains[domain].classes if domain in described.domains else ()
+    table = read_set(described, folder, domain, classes)
+    _say([f"wrote {path}" for path in write_mosaics(folder / name, table, out)])
+
+
+@app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="product, scene, chip or ChipSet folder", show_default=False)],
     sensor: Annotated[

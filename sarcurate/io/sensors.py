@@ -14,8 +14,8 @@ from ruamel.yaml.error import YAMLError
 from sarcurate.core.impulse_response import Weighting
 from sarcurate.core.sensor_model import SensorModel
 from sarcurate.errors import ParamsError
+from sarcurate.io.product_mapping import ProductMapping, parse_mapping
 from sarcurate.io.profile_checks import CONFIDENCES, check_keys, entry, number, positive, text, wrong
-from sarcurate.io.scenes.product_mapping import ProductMapping, parse_mapping
 
 __all__ = ["CONFIDENCES", "SensorProfile", "list_profiles", "load_profile"]
 

@@ -22,8 +22,8 @@ def chips_table(sets: Mapping[str, ChipSet]) -> pd.DataFrame:
     Added columns: ``set`` and ``side`` (``source`` | ``target``); ``dynamic_range_db`` and ``picture`` (a key
     that the eight orientations of a picture share) from pixels; ``copies_*`` and ``group_chips_other_split``
     (how many other chips have the same picture or group there); ``groups_of_set``; ``folds_of_group``,
-    ``train_chips_of_class`` and ``class_ratio`` (train rows only); ``usual_*`` and ``*_spacing_ratio`` against
-    the most common value among the side's train chips. What is learnt of a side is learnt from its train chips.
+    ``train_chips_of_class`` and ``class_ratio`` (train rows only); ``usual_*`` and ``*_spacing_ratio``
+    against the commonest value among the side's train chips: what is learnt of a side is learnt from these.
 
     Args:
         sets: opened ChipSets by name: ``<side>-train``, ``<side>-test``.

@@ -11,6 +11,7 @@ import numpy as np
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.tie_grid import TieGrid
 from sarcurate.errors import DataError
+from sarcurate.io.product_mapping import CALIBRATIONS, CORNERS, ProductMapping, side_values
 from sarcurate.io.scenes.map_positions import map_positions
 from sarcurate.io.scenes.product_files import (
     choose_image,
@@ -19,7 +20,6 @@ from sarcurate.io.scenes.product_files import (
     product_root,
     side_file,
 )
-from sarcurate.io.scenes.product_mapping import CALIBRATIONS, CORNERS, ProductMapping, side_values
 from sarcurate.io.scenes.scene import Facts, Geometry, Scene
 from sarcurate.io.scenes.scene_raster import RasterFile, RasterPixels, open_raster
 from sarcurate.io.sensors import SensorProfile

@@ -1,7 +1,8 @@
-"""A scene put together from overlapping chips that carry their row and column."""
+"""A scene put together from overlapping chips that carry their row and column, and its GeoTIFF."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,17 +10,22 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import rasterio
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.windows import Window as RasterWindow
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.windows import Windows, overlapping_pairs
 from sarcurate.errors import DataError
+from sarcurate.execution import track
 from sarcurate.io.raster import read_samples
 from sarcurate.io.safe import resolve_inside
 from sarcurate.io.scenes.scene import Facts, Geometry, NoSamplesError, Scene, Window
 
 MAX_BYTES = 4 << 30
 MAX_SIDE_PX = 1 << 24
+TILE_PX = 256
 
 
 @dataclass(frozen=True)
@@ -45,13 +51,7 @@ class MosaicReader:
 
     def read(self, window: Window) -> NDArray[Any]:
         """Samples (rows, cols) of a window; NoSamplesError where a pixel of it is in no chip."""
-        wanted = np.array([[window.row, window.col, window.rows, window.cols]])
-        samples = np.zeros((window.rows, window.cols), dtype=self.chips[0].dtype)
-        seen = np.zeros(samples.shape, dtype=bool)
-        for index in np.flatnonzero(_meets(self.windows, wanted[0])):
-            here, there = _shared(wanted[0], self.windows[index])
-            samples[here] = self.chips[index][there]
-            seen[here] = True
+        samples, seen = self.gather(window)
         if not seen.all():
             raise NoSamplesError(
                 f"window of {window.rows} x {window.cols} px at row {window.row}, column {window.col}: "
@@ -59,6 +59,17 @@ class MosaicReader:
                 fix="move or shrink the window; the chipper skips or refuses such windows",
             )
         return samples
+
+    def gather(self, window: Window) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+        """Samples (rows, cols) of a window, zero where no chip has any, and where one has."""
+        wanted = np.array([[window.row, window.col, window.rows, window.cols]])
+        samples = np.zeros((window.rows, window.cols), dtype=self.chips[0].dtype)
+        seen = np.zeros(samples.shape, dtype=bool)
+        for index in np.flatnonzero(_meets(self.windows, wanted[0])):
+            here, there = _shared(wanted[0], self.windows[index])
+            samples[here] = self.chips[index][there]
+            seen[here] = True
+        return samples, seen
 
     def close(self) -> None:
         """Nothing to release: the chips are in memory."""
@@ -75,6 +86,51 @@ class MosaicReader:
                 f"{in_first[1].start + col + self.windows[first][1]} of the scene",
                 fix="check row, col and scene of both: they are not cut from one image on one grid",
             )
+
+
+def write_mosaics(root: Path, table: pd.DataFrame, out: Path) -> list[Path]:
+    """Write every scene of a table of chips, as :func:`open_mosaic` opens it, to ``out``/<scene>_<pol>.tif.
+
+    Complex or float32 samples, tiled and packed without loss; NaN where no chip has any, so that the chipper
+    skips these. Rows and columns are those of the scene.
+
+    Raises:
+        DataError: as :func:`open_mosaic`, and where a file to be written exists.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    known = table[["scene_id", "polarisation"]].drop_duplicates().sort_values("scene_id")
+    for scene_id, polarisation in known.itertuples(index=False):
+        pol = None if pd.isna(polarisation) else str(polarisation)
+        scene = open_mosaic(root, table, str(scene_id), pol)
+        path = out / ("_".join(filter(None, (str(scene_id), pol))) + ".tif")
+        if path.exists():
+            raise DataError(f"{path} is there already", fix="name another folder, or remove it")
+        _write(scene, path)
+        written.append(path)
+    return written
+
+
+def _write(scene: Scene, path: Path) -> None:
+    reader = scene.pixels
+    assert isinstance(reader, MosaicReader)
+    rows, cols = scene.shape
+    dtype = np.complex64 if np.iscomplexobj(reader.chips[0]) else np.float32
+    options = {"tiled": True, "blockxsize": TILE_PX, "blockysize": TILE_PX, "compress": "deflate"}
+    part = path.with_suffix(".part")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(
+            part, "w", driver="GTiff", height=rows, width=cols, count=1, dtype=dtype, **options
+        ) as file:
+            starts = range(0, rows, TILE_PX)
+            for row in track(starts, f"writing {path.name}", len(starts)):
+                height = min(TILE_PX, rows - row)
+                samples, seen = reader.gather(Window(row, 0, height, cols))
+                samples = samples.astype(dtype, copy=False)
+                samples[~seen] = np.nan
+                file.write(samples, 1, window=RasterWindow(0, row, cols, height))
+    part.replace(path)
 
 
 def open_mosaic(root: Path, table: pd.DataFrame, scene_id: str, polarisation: str | None) -> Scene:

@@ -8,8 +8,8 @@ from itertools import islice
 from pathlib import Path
 
 from sarcurate.errors import DataError
+from sarcurate.io.product_mapping import POLARISATIONS, ProductMapping
 from sarcurate.io.safe import resolve_inside
-from sarcurate.io.scenes.product_mapping import POLARISATIONS, ProductMapping
 from sarcurate.io.sensors import SensorProfile
 
 _MAX_FILES = 10_000

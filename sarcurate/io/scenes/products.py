@@ -12,8 +12,8 @@ from sarcurate.io.scenes.mapped_geotiff import open_mapped
 from sarcurate.io.scenes.plain_image import open_plain
 from sarcurate.io.scenes.product_files import has_side_file, image_polarisations
 from sarcurate.io.scenes.scene import Scene
-from sarcurate.io.scenes.xml import find_all, parse_xml
 from sarcurate.io.sensors import SensorProfile
+from sarcurate.io.xml import find_all, parse_xml
 
 
 class Kind(StrEnum):

@@ -14,7 +14,7 @@ from sarcurate.errors import DataError
 from sarcurate.io.scenes import sicd_geometry
 from sarcurate.io.scenes.nitf import ImageSegment, read_nitf
 from sarcurate.io.scenes.scene import Facts, Geometry, Scene, Window
-from sarcurate.io.scenes.xml import (
+from sarcurate.io.xml import (
     find,
     find_all,
     optional_float,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sarcurate.core.tie_grid import TieGrid
 from sarcurate.errors import DataError
-from sarcurate.io.scenes.xml import find_all, required, required_float, required_int
+from sarcurate.io.xml import find_all, required, required_float, required_int
 
 _SPACEBORNE_M = 6_478_137.0  # from the earth's centre: 100 km above the equator
 _NODES = 33

@@ -17,7 +17,7 @@ from rasterio.warp import transform as warp
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError
-from sarcurate.io.scenes import xml
+from sarcurate.io import xml
 from sarcurate.io.scenes.cosar import PIXEL_TYPES, CosarReader, refuse_bursts
 from sarcurate.io.scenes.map_positions import map_positions, map_spacing
 from sarcurate.io.scenes.scene import Facts, Geometry, Scene

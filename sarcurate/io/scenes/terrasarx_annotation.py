@@ -9,8 +9,8 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from sarcurate.errors import DataError
+from sarcurate.io import xml
 from sarcurate.io.safe import resolve_inside
-from sarcurate.io.scenes import xml
 from sarcurate.io.scenes.scene import Geometry
 from sarcurate.io.scenes.terrasarx_geometry import (
     Frame,

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sarcurate.core.tie_grid import TieGrid
 from sarcurate.errors import DataError
-from sarcurate.io.scenes import xml
+from sarcurate.io import xml
 
 FloatArray = NDArray[np.float64]
 MapToPixel = Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]

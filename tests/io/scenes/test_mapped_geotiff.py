@@ -18,8 +18,8 @@ from ruamel.yaml import YAML
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError, ParamsError
+from sarcurate.io.product_mapping import parse_mapping
 from sarcurate.io.scenes.mapped_geotiff import open_mapped
-from sarcurate.io.scenes.product_mapping import parse_mapping
 from sarcurate.io.scenes.products import open_scene, polarisations
 from sarcurate.io.scenes.scene import Geometry, Window
 from sarcurate.io.sensors import SensorProfile, load_profile

@@ -11,7 +11,8 @@ import pytest
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError
 from sarcurate.io.public_sets import load_set, read_set
-from sarcurate.io.scenes.mosaic import open_mosaic
+from sarcurate.io.scenes.mosaic import open_mosaic, write_mosaics
+from sarcurate.io.scenes.products import open_scene
 from sarcurate.io.scenes.scene import NoSamplesError, Window
 
 WHOLE = np.random.default_rng(1).integers(-32768, 32768, (60, 80, 2), dtype=np.int16)
@@ -143,3 +144,37 @@ def test_the_c_band_chips_of_the_real_set_do_not_lie_where_they_say(real_mirror:
     table = read_set(described, real_mirror, "s1-c", described.domains["s1-c"].classes)
     with pytest.raises(DataError, match="differ in"):
         open_mosaic(real_mirror / "tsx-s1-slc", table, "4312", "HH")
+
+
+def test_a_written_mosaic_reads_as_the_scene_and_is_nan_where_no_chip_is(made: Any, tmp_path: Path) -> None:
+    (path,) = write_mosaics(*made, tmp_path / "out")
+    assert path.name == "s1_HH.tif"
+    with open_scene(path) as scene:
+        assert scene.shape == (56, 66)
+        seen = scene.samples(Window(3, 5, 16, 26))
+        np.testing.assert_array_equal(seen, WHOLE[3:19, 5:31, 0] + 1j * WHOLE[3:19, 5:31, 1])
+        assert np.isnan(scene.samples(Window(0, 0, 3, 66))).all()
+        with pytest.raises(NoSamplesError):
+            scene.detected(Window(2, 5, 4, 4), Radiometry.INTENSITY)
+
+
+def test_a_mosaic_overwrites_nothing(made: Any, tmp_path: Path) -> None:
+    (path,) = write_mosaics(*made, tmp_path / "out")
+    before = path.read_bytes()
+    with pytest.raises(DataError, match=r"s1_HH\.tif is there already"):
+        write_mosaics(*made, tmp_path / "out")
+    assert path.read_bytes() == before
+
+
+def test_detected_chips_become_float32(made: Any, tmp_path: Path) -> None:
+    root, table = made
+    for index in range(len(CORNERS)):
+        np.save(
+            root / f"{index}.npy",
+            np.abs(np.load(root / f"{index}.npy")[..., 0].astype(np.int32)).astype(np.uint16),
+        )
+    (path,) = write_mosaics(root, table, tmp_path / "out")
+    with open_scene(path) as scene:
+        np.testing.assert_array_equal(
+            scene.samples(Window(40, 50, 16, 16)), np.abs(WHOLE[40:56, 50:66, 0].astype(np.int32))
+        )

@@ -12,7 +12,7 @@ from xml.etree.ElementTree import Element
 
 from sarcurate.errors import DataError
 from sarcurate.io.safe import read_bounded
-from sarcurate.io.scenes.xml import find_all, parse_xml
+from sarcurate.io.xml import find_all, parse_xml
 
 _STEP = re.compile(r"(?P<name>[^\[\]@/*]+)(\[(?P<index>[1-9][0-9]{0,3})\])?")
 _ATTRIBUTE = re.compile(r"[^\[\]@/*]+")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sarcurate.errors import DataError
-from sarcurate.io.scenes import xml
+from sarcurate.io import xml
 
 GOOD = b"""<?xml version="1.0" encoding="UTF-8"?>
 <product><info><name> SM </name><empty/><gain>1.5e-5</gain><looks>3</looks></info>

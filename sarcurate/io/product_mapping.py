@@ -10,8 +10,8 @@ from typing import Any
 
 from sarcurate.errors import DataError
 from sarcurate.io.profile_checks import check_keys, entry, number, provenance, text, wrong
-from sarcurate.io.scenes.side_file import LookUp, parse_path, read_side_file
-from sarcurate.io.scenes.xml import to_float
+from sarcurate.io.side_file import LookUp, parse_path, read_side_file
+from sarcurate.io.xml import to_float
 
 POLARISATIONS = ("HH", "HV", "VH", "VV")
 CALIBRATIONS = ("beta0_factor", "sigma0_factor", "beta0_constant_db", "sigma0_constant_db")
