@@ -346,6 +346,17 @@ def mosaic(
     _say([f"wrote {path}" for path in write_mosaics(folder / name, table, out)])
 
 
+@app.command(epilog="Example: sarcurate unpack TSX1_SAR__SSC_x.tar.gz product")
+def unpack(
+    archive: Annotated[Path, typer.Argument(help="ZIP or tar product", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="folder to make", show_default=False)],
+) -> None:
+    """Unpack a delivered product, all of it or nothing; refuses links, escaping names and bombs."""
+    from sarcurate.io.scenes import products
+
+    typer.echo(f"product: {products.unpack(archive, folder)}")
+
+
 @app.command()
 def inspect(
     path: Annotated[Path, typer.Argument(help="product, scene, chip or ChipSet folder", show_default=False)],

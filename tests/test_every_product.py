@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from sarcurate.cli import app
+from sarcurate.errors import DataError
 from sarcurate.io.chipset import open_chipset
 
 PRODUCTS = Path(__file__).parent / "data" / "products"
@@ -86,3 +89,35 @@ def test_a_real_file_becomes_a_chipset(how: Cut, tmp_path: Path) -> None:
         pytest.skip(f"{how.pattern} is not in SARCURATE_MIRROR")
     for number, scene in enumerate(scenes):
         _cut(scene, how, tmp_path / str(number))
+
+
+def test_a_packed_product_is_refused_then_unpacked_then_read(tmp_path: Path) -> None:
+    (product,) = PRODUCTS.glob("ssc_v1/TSX1*")
+    packed = Path(shutil.make_archive(str(tmp_path / "delivery"), "gztar", product.parent, product.name))
+    with pytest.raises(DataError, match="sarcurate unpack"):
+        CliRunner().invoke(app, ["inspect", str(packed)], catch_exceptions=False)
+    done = CliRunner().invoke(app, ["unpack", str(packed), str(tmp_path / "in")], catch_exceptions=False)
+    assert done.output == f"product: {tmp_path / 'in' / product.name}\n"
+    _cut(tmp_path / "in" / product.name, FIXTURES[0], tmp_path / "chips")
+
+
+def test_an_archive_that_leads_out_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as pack:
+        pack.writestr("../outside.tif", b"x")
+    with pytest.raises(DataError, match=r"'\.\./outside\.tif' is absolute, not normalised or leads out"):
+        CliRunner().invoke(
+            app, ["unpack", str(tmp_path / "bad.zip"), str(tmp_path / "in")], catch_exceptions=False
+        )
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.zip"]
+
+
+@pytest.mark.real
+def test_chips_of_a_public_set_become_scenes_and_chips_of_metres(tmp_path: Path) -> None:
+    if not os.environ.get("SARCURATE_MIRROR"):
+        pytest.skip("SARCURATE_MIRROR is not set: no public sets to read")
+    words = ["mosaic", "tsx-s1-slc", "tsx-x", str(tmp_path / "scenes")]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    scenes = sorted((tmp_path / "scenes").iterdir())
+    assert [path.name for path in scenes] == ["1550_HH.tif", "3142_VV.tif", "3527_VV.tif"]
+    _cut(scenes[2], Cut("", "terrasarx", "intensity", "slant", footprint_m=96.0), tmp_path / "chips")

@@ -195,7 +195,7 @@ def _open_image(path: Path, profile: SensorProfile | None, polarisation: str | N
 
 def _refused(path: Path, kind: Kind, profile: SensorProfile | None) -> DataError:
     fixes = {
-        Kind.ARCHIVE: "unpack it first (unzip or tar -xf, into a folder of its own) and name the folder",
+        Kind.ARCHIVE: "unpack it first (sarcurate unpack ARCHIVE FOLDER) and name the product that it tells",
         Kind.NPY: "a single array is a chip: `sarcurate inspect` shows it, and class folders take it in",
         Kind.CHIPSET: "it is finished: `sarcurate inspect` shows it",
     }
