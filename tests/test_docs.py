@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,18 @@ def test_every_reference_is_cited(author: str, year: str) -> None:
 def test_docs_say_nothing_of_one_machine() -> None:
     for page in PAGES:
         assert not re.search(r"/(work|home|root|tmp)/", page.read_text(encoding="utf-8")), page
+
+
+@pytest.mark.parametrize("page", sorted((DOCS / "products").glob("*.md")), ids=lambda page: page.stem)
+def test_chip_commands_of_product_pages_say_how_large_a_chip_is(page: Path) -> None:
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    commands = [line.strip() for line in text.splitlines() if line.startswith("    sarcurate chip ")]
+    assert commands
+    for command in commands:
+        words = shlex.split(command)
+        assert "--licence" in words
+        assert "--sensor" in words
+        if "--boxes" in words:
+            assert len({"--footprint", "--margin", "--margin-share"} & set(words)) == 1, command
+        else:
+            assert {"--grid", "--footprint", "--step", "--label"} <= set(words), command

@@ -2,8 +2,8 @@
 
 A burst is a header line, three lines of azimuth annotation and one line per azimuth sample; every line has
 the same number of bytes, big-endian throughout, and begins with two words of range annotation. Samples are I
-and Q, 16 bits each: integers in version 1, half floats in version 2. Sources: TX-GS-DD-3307 (TerraSAR-X level
-1b product format specification); for version 2, TD-GS-PS-3028 (TanDEM-X experimental product description).
+and Q, 16 bits each: integers in version 1, half floats in version 2. Layout as GDAL's driver and other public
+readers know it; it is specified in TX-GS-DD-3307 and TD-GS-PS-3028, which were not at hand.
 
 GDAL 3.10 decodes both versions rightly, but reads whole range lines for any window, gives 0 for invalid
 samples without a word, and reads the first burst alone. A memory map does without all three.

@@ -1,8 +1,7 @@
 """TerraSAR-X and TanDEM-X level 1b products: SSC in COSAR; MGD, GEC and EEC in GeoTIFF.
 
-Elements and file layout as in the TerraSAR-X level 1b product format specification, TX-GS-DD-3307, and
-calibration as in its basic product specification, TX-GS-DD-3302: beta0 = calFactor DN^2, sigma0 = beta0
-sin(incidence).
+Elements and file layout as public readers know them (GDAL, SNAP, OTB, sarpy); their format is specified in
+TX-GS-DD-3307, which was not at hand. Calibration: beta0 = calFactor DN^2, sigma0 = beta0 sin(incidence).
 """
 
 from __future__ import annotations
