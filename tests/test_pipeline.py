@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = ["acquire", "ingest", "split", "validate", "translate", "evaluate", "report"]
-WEIGHTS = ".sarcurate/cache/evaluate/*/*/weights.safetensors"  # unfinished entries are hidden folders
+WEIGHTS = ".sarcurate/cache/evaluate/*/[!.]*/weights.safetensors"  # unfinished entries are hidden folders
 PATIENCE_S = 300
 
 
