@@ -1,0 +1,65 @@
+"""A stack of chips as measures take it: the fit ones for the computation, a reason for each of the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from sarcurate.core.measure import Measure
+from sarcurate.errors import DataError
+
+NON_FINITE = "non-finite pixels"
+NEGATIVE = "negative intensity"
+CONSTANT = "constant chip"
+
+
+@dataclass(frozen=True, eq=False)
+class ChipStack:
+    """Chips fit for a measure, and why the others are not.
+
+    Args:
+        fit: (m, rows, cols) float64 linear intensity, finite, >= 0 and not constant.
+        places: (m,) their places among all n chips.
+        reasons: (n,) text; empty for the fit ones.
+    """
+
+    fit: NDArray[np.float64]
+    places: NDArray[np.intp]
+    reasons: NDArray[np.str_]
+
+    def measure(self, values: ArrayLike, missing: ArrayLike | None = None, reason: str = "") -> Measure:
+        """Measure (n,) from values (m,) of the fit chips, but ``reason`` where ``missing`` (m,) is true."""
+        all_values = np.full(len(self.reasons), np.nan)
+        all_values[self.places] = values
+        reasons = self.reasons.astype(object)
+        if missing is not None:
+            gone = self.places[np.asarray(missing, dtype=bool)]
+            all_values[gone] = np.nan
+            reasons[gone] = reason
+        return Measure(all_values, reasons.astype(str))
+
+
+def chip_stack(intensity: NDArray[np.floating], least_px: int = 1) -> ChipStack:
+    """Separate the chips of (n, rows, cols) linear intensity that a measure can be taken of.
+
+    Raises:
+        DataError: for anything but a three-dimensional array of real numbers.
+    """
+    chips = np.asarray(intensity)
+    if chips.ndim != 3 or chips.dtype.kind not in "fiu":
+        raise DataError(
+            f"measures: chips have shape {chips.shape} and type {chips.dtype}, expected (n, rows, cols) real",
+            fix="give linear intensity chips of one size, stacked",
+        )
+    if min(chips.shape[1:]) < max(least_px, 1):
+        reason = f"smaller than {least_px} px"
+        return ChipStack(np.empty((0, *chips.shape[1:])), np.empty(0, np.intp), np.full(len(chips), reason))
+    low, high = chips.min(axis=(1, 2)), chips.max(axis=(1, 2))
+    finite = np.isfinite(low) & np.isfinite(high)
+    rules = [~finite, finite & (low < 0), finite & (low == high)]
+    reasons = np.select(rules, [NON_FINITE, NEGATIVE, CONSTANT], "")
+    places = np.flatnonzero(reasons == "")
+    chosen = chips if len(places) == len(chips) else chips[places]
+    return ChipStack(np.asarray(chosen, dtype=np.float64), places, reasons)
