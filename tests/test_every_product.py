@@ -78,6 +78,7 @@ def test_a_fixture_becomes_a_chipset(how: Cut, tmp_path: Path) -> None:
     _cut(scene, how, tmp_path / "chips")
 
 
+@pytest.mark.slow
 @pytest.mark.real
 @pytest.mark.parametrize("how", REAL, ids=lambda how: how.pattern.partition("/")[0])
 def test_a_real_file_becomes_a_chipset(how: Cut, tmp_path: Path) -> None:
