@@ -18,7 +18,6 @@ from sarcurate.errors import DataError
 Values = NDArray[np.float64]
 
 LEAST_PX = 32  # twelve rings from 0.05 cycles/px need bins no wider
-LATENT_PERIODS_PX = (8, 2)  # a decoder's latent grid, and the checkerboard of its last upsampling
 _WINDOW_BINS = 2  # half width of the Hann window's main lobe
 _BLOCK_BINS = 5  # half width of the neighbourhood that a spike is compared with
 # A median of n exponential powers is as good as the mean of n / 2.08 of them; Hann windowed powers correlate
