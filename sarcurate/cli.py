@@ -149,6 +149,23 @@ def validate(
     _say(stage.run(_stage_params(), sets, stage.Outputs(validated, metrics, page, DATA_DOCS)))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro reference")
+def reference(
+    validated: InputFile,
+    source_train: InputFolder,
+    target_train: InputFolder,
+    source_out: Output,
+    target_out: Output,
+) -> None:
+    """Learn from real train chips what each sensor's chips are like: limits, floors, a feature network."""
+    from sarcurate.stages import reference as stage
+
+    params = _stage_params()
+    _require_validated(validated, source_train, target_train)
+    train = {"source": source_train, "target": target_train}
+    _say(stage.run(params, train, {"source": source_out, "target": target_out}))
+
+
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro translate")
 def translate(
     validated: InputFile, source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output
@@ -161,6 +178,45 @@ def translate(
     _say(stage.run(params, source_train, target_train, {"physics": physics, "psd": psd}))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro score")
+def score(
+    validated: InputFile,
+    source_train: InputFolder,
+    target_train: InputFolder,
+    target_reference: InputFolder,
+    physics: InputFolder,
+    psd: InputFolder,
+    scores: Output,
+    source_scores: Output,
+    quality: Output,
+    marginal: Output,
+) -> None:
+    """Measure every made chip, and every made set against the real one."""
+    from sarcurate.stages import score as stage
+
+    params = _stage_params()
+    _require_validated(validated, source_train, target_train)
+    made = {"physics": physics, "psd": psd}
+    inputs = stage.Inputs(source_train, target_train, target_reference, made)
+    _say(stage.run(params, inputs, stage.Outputs(scores, source_scores, quality, marginal)))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro curate")
+def curate(
+    validated: InputFile,
+    target_reference: InputFolder,
+    scores: InputFile,
+    verdicts: InputFile,
+    selection: Output,
+    metrics: Output,
+) -> None:
+    """Decide which made chips are kept: gates, people's verdicts, quotas; a sentence per failed gate."""
+    from sarcurate.stages import curate as stage
+
+    inputs = stage.Inputs(validated, target_reference, scores, verdicts)
+    _say(stage.run(_stage_params(), inputs, selection, metrics))
+
+
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro evaluate")
 def evaluate(
     validated: InputFile,
@@ -169,6 +225,7 @@ def evaluate(
     target_test: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
+    selection: InputFile,
     metrics: Output,
     predictions: Output,
     curves: Output,
@@ -177,7 +234,9 @@ def evaluate(
     """Train ResNet50 per arm and seed, and score it on target test chips. Resumes where killed."""
     from sarcurate.stages import evaluate as stage
 
-    inputs = stage.Inputs(source_train, target_train, target_test, {"physics": physics, "psd": psd})
+    inputs = stage.Inputs(
+        source_train, target_train, target_test, {"physics": physics, "psd": psd}, selection
+    )
     outputs = stage.Outputs(metrics, predictions, curves, confusion)
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
@@ -189,6 +248,12 @@ def report(
     validated: InputFile,
     metrics: InputFile,
     curves: InputFile,
+    quality: InputFile,
+    curation: InputFile,
+    marginal: InputFile,
+    scores: InputFile,
+    source_scores: InputFile,
+    target_reference: InputFolder,
     source_train: InputFolder,
     target_train: InputFolder,
     physics: InputFolder,
@@ -201,7 +266,8 @@ def report(
     sets = {"source": source_train, "target": target_train, "physics": physics, "psd": psd}
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
-    _say(stage.run(params, stage.Inputs(metrics, curves, sets), out))
+    judged = stage.Quality(quality, curation, marginal, scores, source_scores, target_reference)
+    _say(stage.run(params, stage.Inputs(metrics, curves, judged, sets), out))
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -383,6 +449,42 @@ def inspect(
         typer.echo(json.dumps(found, indent=2, allow_nan=False))
     else:
         _say(as_table(found))
+
+
+@app.command()
+def measure(
+    paths: Annotated[
+        list[Path], typer.Argument(help="images, folders of them, or ChipSet folders", show_default=False)
+    ],
+    radiometry: Annotated[
+        str,
+        typer.Option(
+            help="what a pixel value means: sigma0, beta0, intensity, amplitude, uint8_relative or unknown",
+            show_default=False,
+        ),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON line per chip, all measures")] = False,
+    spacing: Annotated[
+        tuple[float, float] | None,
+        typer.Option(metavar="RANGE_M AZIMUTH_M", help="pixel spacing of files, for lengths in metres"),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes; the result is the same")] = 1,
+) -> None:
+    """Measure looks (ENL with its error), laws, spectrum, responses and target of chips; n/a with a reason.
+
+    Looks depend on what a pixel is, so its radiometry must be declared; with unknown, what rests on it is
+    n/a. Values of uint8_relative are comparable within one data set alone. Reads only, never writes.
+
+    Examples:
+        sarcurate measure chips/ --radiometry sigma0
+
+        sarcurate measure chip.tif --radiometry amplitude --spacing 0.9 1.2 --json
+    """
+    from sarcurate.io import measuring
+
+    declared = measuring.radiometry_of(radiometry)
+    records = measuring.measure_paths(paths, declared, spacing, workers)
+    _say(list(measuring.as_lines(records)) if as_json else measuring.as_table(records, declared))
 
 
 @app.command()

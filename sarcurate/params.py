@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 
 from sarcurate.errors import ParamsError
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -211,6 +212,73 @@ class Translate(Section):
     )
 
 
+class ReferenceNetwork(Section):
+    """Small network on the train chips of one sensor: features for set metrics, class agreement."""
+
+    updates: Count = Field(description="optimiser updates")
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Positive
+    threads: Count = Field(description="CPU threads; part of the result, since sums depend on it")
+
+
+class Reference(Section):
+    """What real train chips are like: the limits and floors that made chips are held against."""
+
+    content: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        description="share of real chips that a gate's limit is to let through"
+    )
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = Field(
+        description="confidence that it does; where chips are too few, the extreme chip and its confidence"
+    )
+    null_references: Annotated[int, Field(ge=5, le=200)] = Field(
+        description="unrelated chips that each ghost score is compared with; score uses as many"
+    )
+    network: ReferenceNetwork
+
+
+class Score(Section):
+    """Measures of every made chip and set."""
+
+    interval_level: Annotated[float, Field(gt=0.5, lt=1)]
+    bootstrap_draws: Annotated[int, Field(ge=100)]
+
+
+class Gate(Section):
+    """One rule that a made chip has to pass."""
+
+    measure: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")] = Field(
+        description="a column of data/scores.parquet"
+    )
+    side: Literal["lower", "upper", "both"] = Field(description="which limits hold")
+    low: Finite | None = Field(description="own lower limit; null takes the reference's")
+    high: Finite | None = Field(description="own upper limit; null takes the reference's")
+    if_missing: Literal["keep", "reject"] = Field(description="fate of a chip that has no such value")
+
+    @model_validator(mode="after")
+    def _limits_make_sense(self) -> Gate:
+        if self.side == "lower" and self.high is not None:
+            raise ValueError("a gate with side lower has no high")
+        if self.side == "upper" and self.low is not None:
+            raise ValueError("a gate with side upper has no low")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"low {self.low:g} is above high {self.high:g}")
+        return self
+
+
+class Curate(Section):
+    """Which made chips are kept."""
+
+    gates: list[Gate]
+    max_per_class: Count | None = Field(description="chips kept per made set and class; null for all")
+
+    @model_validator(mode="after")
+    def _one_gate_per_measure(self) -> Curate:
+        names = [gate.measure for gate in self.gates]
+        if len(set(names)) < len(names):
+            raise ValueError("gates must name distinct measures")
+        return self
+
+
 class ExternalTest(Section):
     """A further test set, scored by the same classifiers and reported apart."""
 
@@ -222,7 +290,9 @@ class Arm(Section):
     """One training set to compare."""
 
     name: Name
-    add: list[Name] = Field(description="sets beside the real chips: source, or a made set's folder name")
+    add: list[Name] = Field(
+        description="sets beside the real chips: source, a made set's folder name, or that with -curated"
+    )
     oversample: bool = Field(description="repeat the real chips to the count of the largest added set")
     classical: bool = Field(description="gain, speckle and flip augmentation")
 
@@ -299,7 +369,10 @@ with warnings.catch_warnings():
         ingest: Ingest
         split: Split
         validate: Validate  # type: ignore[assignment]
+        reference: Reference
         translate: Translate
+        score: Score
+        curate: Curate
         evaluate: Evaluate
         report: Report
 

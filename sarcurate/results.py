@@ -14,7 +14,8 @@ from sarcurate.errors import DataError
 from sarcurate.io import arms_table, evidence, lineage
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
-from sarcurate.params import Params, check_params, read_params, read_yaml
+from sarcurate.models.arm_sets import CURATED
+from sarcurate.params import Arm, Params, check_params, read_params, read_yaml
 from sarcurate.stages import evaluate
 from sarcurate.workspace import replace_value
 
@@ -93,8 +94,15 @@ def _expected(params: Params) -> dict[str, Any]:
     """What a run must have been made with to count: code, data params and evaluate settings."""
     data = params.model_dump(mode="json", include={"dataset", "acquire", "ingest", "split", "translate"})
     settings = asdict(evaluate.training_settings(params))
-    arms = {arm.name: arm.model_dump(mode="json") for arm in params.evaluate.arms}
+    arms = {arm.name: arm.model_dump(mode="json") | _curation(params, arm) for arm in params.evaluate.arms}
     return {"code_key": code_key(), "data": data, "settings": settings, "arms": arms}
+
+
+def _curation(params: Params, arm: Arm) -> dict[str, Any]:
+    """What else decides an arm of curated chips; nothing for the others, which no gate touches."""
+    if not any(name.endswith(CURATED) for name in arm.add):
+        return {}
+    return params.model_dump(mode="json", include={"reference", "score", "curate"})
 
 
 def assemble(runs_root: Path, params_folder: Path, workspaces: Path | None) -> str:
@@ -174,6 +182,7 @@ def _refuse_other_chips(folder: Path, params: Params, runs: list[RunFile], works
         data / "real/target-train",
         data / "real/target-test",
         {path.name: path for path in sorted((data / "translated").iterdir())},
+        data / "selection.parquet",
     )
     keys = evaluate.run_keys(params, inputs)
     for run in runs:

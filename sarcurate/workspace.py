@@ -17,6 +17,7 @@ from sarcurate import __version__
 from sarcurate.errors import ParamsError
 from sarcurate.io import lineage
 from sarcurate.io.safe import sha256_file
+from sarcurate.io.verdicts import HEADER
 from sarcurate.params import FolderSource, Params, ProductsSource, check_params, read_yaml
 
 IN_DEPS = "deps"  # code.source_sha256 of the repository, whose dvc.yaml lists the modules instead
@@ -95,6 +96,7 @@ def init(folder: Path, params_file: Path | None, settings: dict[str, Any], refre
     with own.open("w", encoding="utf-8") as file:
         _round_trip().dump(data, file)
     (folder / "dvc.yaml").write_text(pipeline_text(params, in_repository), encoding="utf-8")
+    _begin_verdicts(folder / "data" / "verdicts.csv")
 
 
 def pipeline_text(params: Params, in_repository: bool) -> str:
@@ -175,7 +177,6 @@ def _check_tools() -> None:
 
 
 def _begin_version_control(folder: Path) -> None:
-    (folder / "data").mkdir(exist_ok=True)
     _ignore_outputs(folder / ".gitignore")
     # The DVC of this interpreter, so that its folder need not be on PATH.
     dvc = [sys.executable, "-m", "dvc"]
@@ -184,6 +185,13 @@ def _begin_version_control(folder: Path) -> None:
     if not (folder / ".dvc").exists():
         subprocess.run([*dvc, "init", "-q"], cwd=folder, check=True)
     subprocess.run([*dvc, "config", "core.analytics", "false"], cwd=folder, check=True)
+
+
+def _begin_verdicts(path: Path) -> None:
+    """A file of verdicts without any, where there is none yet."""
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(HEADER + "\n", encoding="utf-8")
 
 
 def _ignore_outputs(path: Path) -> None:

@@ -63,3 +63,10 @@ def chip_stack(intensity: NDArray[np.floating], least_px: int = 1) -> ChipStack:
     places = np.flatnonzero(reasons == "")
     chosen = chips if len(places) == len(chips) else chips[places]
     return ChipStack(np.asarray(chosen, dtype=np.float64), places, reasons)
+
+
+def sorted_rows(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(m, pixels) with every row in rising order."""
+    narrow = values.astype(np.float32)
+    # What came from float32 sorts as such, to the same numbers in half of the time.
+    return np.sort(narrow if np.array_equal(narrow, values) else values, axis=1).astype(np.float64)

@@ -25,6 +25,7 @@ from sarcurate.core.homogeneous import (
     mean_correlation,
     window_mean,
 )
+from sarcurate.core.marginal_fit import inverse_trigamma
 from sarcurate.core.measure import Measure
 from sarcurate.core.radiometry import Radiometry
 
@@ -167,9 +168,9 @@ def _maximum_likelihood(
 
 def _log_variance(areas: HomogeneousAreas, rho: Values, m: Values, n_px: Values) -> tuple[Values, Values]:
     seen = np.maximum(window_mean(areas.windows.log_variance, areas.kept), 1e-9)
-    looks = _inverse_trigamma(seen)
+    looks = inverse_trigamma(seen)
     for _ in range(6):
-        looks = _inverse_trigamma(seen + _variance_of_log_mean(looks, rho, areas.windows.window_px))
+        looks = inverse_trigamma(seen + _variance_of_log_mean(looks, rho, areas.windows.window_px))
     harmonic_number = np.concatenate([[0.0], np.cumsum(1 / np.arange(1, DEGREES + 1))])
     full = polygamma(3, looks) + 2 * polygamma(1, looks) ** 2
     error = _degrees(looks, rho, lambda k: np.full_like(looks, (2 * harmonic_number[k - 1] / k) ** 2), full)
@@ -225,12 +226,3 @@ def _log_gap(looks: Values) -> Values:
 
 def _log_gap_slope(looks: Values) -> Values:
     return np.asarray(1 / looks - polygamma(1, looks))
-
-
-def _inverse_trigamma(value: Values) -> Values:
-    """Looks with psi1(looks) = value, by Newton steps on 1 / psi1, which is close to a line."""
-    looks = 0.5 + 1 / value
-    for _ in range(8):
-        here = polygamma(1, looks)
-        looks = np.maximum(looks + here * (1 - here / value) / polygamma(2, looks), 1e-3)
-    return np.asarray(looks)

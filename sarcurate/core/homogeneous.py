@@ -51,6 +51,15 @@ class HomogeneousAreas:
     n_px: NDArray[np.int64]
     correlation: NDArray[np.float64]
 
+    def mask(self, shape: tuple[int, int]) -> Flags:
+        """(n, rows, cols) true inside the union of kept windows, for chips of ``shape``."""
+        half = self.windows.window_px // 2
+        inside = np.zeros((len(self.reasons), *shape), dtype=np.bool_)
+        if self.kept.size:
+            blocks = _covered(self.kept).astype(bool).repeat(half, axis=1).repeat(half, axis=2)
+            inside[:, : blocks.shape[1], : blocks.shape[2]] = blocks
+        return inside
+
 
 def homogeneous_areas(
     intensity: Array, domain: Radiometry, *, window_px: int = 8, noise_floor: float = 0.0
@@ -93,10 +102,11 @@ def homogeneous_areas(
     few = n_px < 2 * window_px**2
     wild = looks_of_cv2(window_mean(windows.cv2, kept), 1 / window_px**2) < MIN_LOOKS
     gone = few | wild
-    reasons = np.where(few, _reasons(intensity, windows, usable, enough), np.where(wild, WILD, ""))
+    reasons = np.where(wild, WILD, "").astype(object)
+    reasons[few] = _reasons(intensity[few], windows.saturated[few], enough[few])
     kept = kept & ~gone[:, None, None]
     rho = np.where(gone, np.nan, correlations(windows, kept))
-    return HomogeneousAreas(declared, windows, kept, reasons, np.where(gone, 0, n_px), rho)
+    return HomogeneousAreas(declared, windows, kept, reasons.astype(str), np.where(gone, 0, n_px), rho)
 
 
 def correlations(windows: WindowStatistics, kept: Flags) -> NDArray[np.float64]:
@@ -242,7 +252,7 @@ def _covered(kept: Flags) -> NDArray[np.int64]:
     return np.asarray(np.sum(shifted, axis=0, dtype=np.int64))
 
 
-def _reasons(intensity: Array, windows: WindowStatistics, usable: Flags, enough: Flags) -> NDArray[np.str_]:
+def _reasons(intensity: Array, saturated: Flags, enough: Flags) -> NDArray[np.str_]:
     finite = np.isfinite(intensity)
     top = np.where(finite, intensity, -np.inf).max(axis=(1, 2))
     low = np.where(finite, intensity, np.inf).min(axis=(1, 2))
@@ -250,7 +260,7 @@ def _reasons(intensity: Array, windows: WindowStatistics, usable: Flags, enough:
         ~finite.any(axis=(1, 2)),
         top == 0,
         top == low,
-        windows.saturated.mean(axis=(1, 2)) > 0.5,
+        saturated.mean(axis=(1, 2)) > 0.5,
         ~enough,
     ]
     words = ["no valid pixels", "all zero", "constant", "saturated", "zeros, holes or noise everywhere"]

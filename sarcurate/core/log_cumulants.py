@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcurate.core.chip_stack import ChipStack, chip_stack
+from sarcurate.core.chip_stack import ChipStack, chip_stack, sorted_rows
 from sarcurate.core.measure import Measure
 from sarcurate.errors import DataError
 
@@ -78,12 +78,17 @@ def ln_area(intensity: NDArray[np.floating], mask: NDArray[np.bool_] | None = No
     if mask is None:
         inside = np.ones((1, 1), dtype=np.bool_)
         count = np.full(len(flat), flat.shape[1], dtype=np.intp)
-        values = np.sort(flat, axis=1)
+        values = sorted_rows(flat)
     else:
         inside = np.asarray(mask, dtype=np.bool_)[chips.places].reshape(flat.shape)
         count = inside.sum(axis=1)
-        values = np.sort(np.where(inside, flat, np.inf), axis=1)
+        values = sorted_rows(np.where(inside, flat, np.inf))
     return _logarithms(values, count, chips)
+
+
+def ln_area_of_sorted(chips: ChipStack, ranked: Values) -> LnArea:
+    """As :func:`ln_area` of whole chips, whose pixels (m, pixels) are sorted already."""
+    return _logarithms(ranked, np.full(len(ranked), ranked.shape[1], dtype=np.intp), chips)
 
 
 def _logarithms(values: Values, count: NDArray[np.intp], chips: ChipStack) -> LnArea:

@@ -150,8 +150,12 @@ def _cuts(crops: NDArray[np.inexact]) -> tuple[Values, Values]:
     patch = _power(near @ spectra @ near.T, is_field)
     best = patch.reshape(len(patch), near.shape[0] ** 2).argmax(axis=1)
     peak_row, peak_col = np.divmod(best, near.shape[0])
-    along_rows = _power(np.einsum("kij,kj->ki", spectra, near[peak_col]) @ whole.T, is_field)
-    along_cols = _power(np.einsum("kij,ki->kj", spectra, near[peak_row]) @ whole.T, is_field)
+    # One product per point: a single one of all would depend on how many there are, in the last digit.
+    row_lines = (spectra @ near[peak_col][:, :, None])[:, :, 0]
+    col_lines = (near[peak_row][:, None, :] @ spectra)[:, 0]
+    along_rows, along_cols = (
+        _power((lines[:, None, :] @ whole.T)[:, 0], is_field) for lines in (row_lines, col_lines)
+    )
     return _centred(along_rows, peak_row - ZERO_PAD), _centred(along_cols, peak_col - ZERO_PAD)
 
 

@@ -72,7 +72,25 @@ def occupied_band(chip: NDArray[np.inexact]) -> tuple[float | None, float | None
     """
     chip = chip[:LARGEST_PX, :LARGEST_PX]
     centred = chip - chip.mean()
-    return _share(centred.T), _share(centred)
+    found = []
+    for lines in (centred.T, centred):
+        if lines.shape[1] < LEAST_PX or not np.any(lines):
+            found.append(None)
+        elif np.iscomplexobj(lines):
+            found.append(_complex_share(lines))
+        else:
+            found.append(float(_detected_shares(lines[None])[0]))
+    return found[0], found[1]
+
+
+def occupied_shares(chips: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(azimuth, range) shares (n,) of detected chips (n, rows, cols), as :func:`occupied_band` of each.
+
+    Every chip must vary and have 32 px a side or more.
+    """
+    chips = chips[:, :LARGEST_PX, :LARGEST_PX]
+    centred = chips - chips.mean(axis=(1, 2), keepdims=True)
+    return _detected_shares(centred.swapaxes(1, 2)), _detected_shares(centred)
 
 
 def repeated_lines(chip: NDArray[np.generic]) -> float:
@@ -93,22 +111,28 @@ def _repeats(lines: NDArray[np.generic]) -> float:
     return float((equal & varied).mean())
 
 
-def _share(lines: NDArray[np.inexact]) -> float | None:
+def _complex_share(lines: NDArray[np.complexfloating]) -> float:
     """Occupied share along the last axis of (lines, samples)."""
-    count = lines.shape[1]
-    if count < LEAST_PX or not np.any(lines):
-        return None
-    window = np.hanning(count + 2)[1:-1]
-    if np.iscomplexobj(lines):
-        power = _smooth(_power(np.fft.fft(lines * window, axis=1)).mean(axis=0))
-        return float(np.mean(power > _COMPLEX_DROP * np.quantile(power, 0.9)))
-    spectra = _power(np.fft.rfft(lines * window, axis=1))
-    half = np.sort(spectra, axis=0)[len(spectra) // 2]
-    both = np.concatenate([half, half[1 : (count + 1) // 2][::-1]])
+    power = _smooth(_power(np.fft.fft(lines * _window(lines.shape[1]), axis=1)).mean(axis=0))
+    return float(np.mean(power > _COMPLEX_DROP * np.quantile(power, 0.9)))
+
+
+def _detected_shares(lines: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Occupied share (n,) along the last axis of (n, lines, samples)."""
+    n, number, count = lines.shape
+    if not n:
+        return np.empty(0)
+    spectra = _power(np.fft.rfft(lines * _window(count), axis=2)).swapaxes(1, 2)
+    half = np.sort(np.ascontiguousarray(spectra), axis=2)[:, :, number // 2]
+    both = np.concatenate([half, half[:, 1 : (count + 1) // 2][:, ::-1]], axis=1)
     frequency = np.abs(np.fft.fftfreq(count))
     low, high = _PLATEAU_CYCLES_PER_PX
-    plateau = float(np.median(both[(frequency >= low) & (frequency <= high)]))
-    return float(np.mean(_smooth(both) > _DETECTED_DROP * plateau))
+    plateau = np.median(both[:, (frequency >= low) & (frequency <= high)], axis=1)
+    return np.asarray(np.mean(_smooth(both) > _DETECTED_DROP * plateau[:, None], axis=1))
+
+
+def _window(count: int) -> NDArray[np.float64]:
+    return np.asarray(np.hanning(count + 2)[1:-1], dtype=np.float64)
 
 
 def _power(spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
@@ -116,7 +140,9 @@ def _power(spectra: NDArray[np.complexfloating]) -> NDArray[np.float64]:
 
 
 def _smooth(power: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Mean over neighbouring bins, around the ends of the band."""
+    """Mean over neighbouring bins of the last axis, around the ends of the band."""
     reach = _SMOOTH_BINS // 2
-    wide = np.concatenate([power[-reach:], power, power[:reach]])
-    return np.asarray(np.convolve(wide, np.full(_SMOOTH_BINS, 1 / _SMOOTH_BINS), mode="valid"))
+    wide = np.concatenate([power[..., -reach:], power, power[..., :reach]], axis=-1)
+    count = power.shape[-1]
+    shifted = (wide[..., k : k + count] for k in range(_SMOOTH_BINS))
+    return np.asarray(sum(shifted, np.zeros(power.shape)) / _SMOOTH_BINS)

@@ -11,8 +11,8 @@ from scipy.special import fdtrc
 from sarcurate.core.chip_stack import ChipStack, chip_stack
 from sarcurate.core.measure import Measure
 from sarcurate.core.resampling import LEAST_PX as LEAST_BAND_PX
-from sarcurate.core.resampling import occupied_band
-from sarcurate.core.spectrum import POWER_FLOOR, binned_log_psd
+from sarcurate.core.resampling import occupied_shares
+from sarcurate.core.spectrum import POWER_FLOOR, binned_log_psd, polar_bins
 from sarcurate.errors import DataError
 
 Values = NDArray[np.float64]
@@ -49,9 +49,11 @@ def periodograms(intensity: NDArray[np.floating]) -> Periodograms:
     """
     chips = chip_stack(intensity, LEAST_PX)
     rows, cols = chips.fit.shape[1:]
+    if not len(chips.fit):
+        return Periodograms(np.empty((0, rows, cols)), chips)
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(cols + 2)[1:-1])
     contrast = (chips.fit / chips.fit.mean(axis=(1, 2), keepdims=True) - 1) * window
-    half = np.fft.rfft2(contrast) if len(contrast) else np.empty((0, rows, cols // 2 + 1), np.complex128)
+    half = np.fft.rfft2(contrast)
     part = (half.real**2 + half.imag**2) / (window**2).sum()
     # A real chip's spectrum is point symmetric: the other half costs no transform.
     mirrored = part[:, -np.arange(rows) % rows, :][:, :, 1 : (cols + 1) // 2][:, :, ::-1]
@@ -69,20 +71,9 @@ def log_psds(
         DataError: for bins narrower than the spectrum's own.
     """
     _, rows, cols = spectra.power.shape
-    row, col = _frequencies(rows, cols)
-    radius = np.hypot(row, col)
-    inside = (radius >= low_cycles_per_px) & (radius <= 0.5)
-    # One flat spectrum through the plain function: it refuses bins that hold no frequency.
-    binned_log_psd(np.ones((rows, cols)), low_cycles_per_px, radial_bins, angular_bins)
-    radial = np.digitize(radius[inside], np.linspace(low_cycles_per_px, 0.5, radial_bins + 1)[1:-1])
-    turn = np.arctan2(col[inside], row[inside]) / np.pi * angular_bins
-    place = radial * angular_bins + np.mod(np.floor(turn + 0.5).astype(int), angular_bins)
-    weights = np.zeros((rows * cols, radial_bins * angular_bins))
-    weights[np.flatnonzero(inside), place] = 1
-    power = spectra.power.reshape(len(spectra.power), rows * cols)
-    binned = power @ (weights / weights.sum(axis=0)) * ((rows * cols - 1) / _total(spectra)[:, None])
-    logs = np.log(np.maximum(binned, POWER_FLOOR))
-    return np.asarray(logs.reshape(len(logs), radial_bins, angular_bins))
+    bins = polar_bins((rows, cols), low_cycles_per_px, radial_bins, angular_bins)
+    relative = bins.means(spectra.power) * ((rows * cols - 1) / _total(spectra)[:, None])
+    return np.log(np.maximum(relative, POWER_FLOOR)).reshape(len(relative), radial_bins, angular_bins)
 
 
 def target_distance(
@@ -118,7 +109,7 @@ def high_frequency_ratio(spectra: Periodograms, low: float = 0.25, high: float =
     _, rows, cols = spectra.power.shape
     radius = np.hypot(*_frequencies(rows, cols))
     ring = (radius >= low) & (radius <= high)
-    return spectra.chips.measure(spectra.power[:, ring].sum(axis=1) / _total(spectra))
+    return spectra.chips.measure(_power_of(spectra, ring) / _total(spectra))
 
 
 def out_of_band_ratio(spectra: Periodograms, band: tuple[float, float]) -> Measure:
@@ -142,20 +133,18 @@ def out_of_band_ratio(spectra: Periodograms, band: tuple[float, float]) -> Measu
     outside = (np.abs(row) > band[0] / 2 + _WINDOW_BINS / rows) | (
         np.abs(col) > band[1] / 2 + _WINDOW_BINS / cols
     )
-    ratio = spectra.power[:, outside].sum(axis=1) / _total(spectra)
+    ratio = _power_of(spectra, outside) / _total(spectra)
     return spectra.chips.measure(ratio, np.full(len(ratio), not outside.any()), "the band fills the sampling")
 
 
 def occupied_bands(intensity: NDArray[np.floating]) -> tuple[Measure, Measure]:
     """(azimuth, range) share of the sampling rate that each chip's spectrum fills.
 
-    One chip after another through :func:`sarcurate.core.resampling.occupied_band`.
+    That of detected pixels of :func:`sarcurate.core.resampling.occupied_band`, for all chips at once.
     """
     chips = chip_stack(intensity, LEAST_BAND_PX)
-    # A fit chip of 32 px varies, so both shares exist.
-    shares = np.array([occupied_band(chip) for chip in chips.fit], dtype=np.float64).reshape(-1, 2)
-    missing = np.isnan(shares)
-    azimuth, range_ = (chips.measure(shares[:, k], missing[:, k], "no power along the axis") for k in (0, 1))
+    # A fit chip varies, so both shares exist.
+    azimuth, range_ = (chips.measure(share) for share in occupied_shares(chips.fit))
     return azimuth, range_
 
 
@@ -184,13 +173,15 @@ def grid_spikes(spectra: Periodograms, period_px: int) -> GridSpikes:
         DataError: for a period that the chips' sides are no multiple of: crop them first.
     """
     _, rows, cols = spectra.power.shape
-    if len(spectra.power) and (rows % period_px or cols % period_px):
+    if not len(spectra.power):
+        return GridSpikes(spectra.chips.measure([]), spectra.chips.measure([]))
+    if rows % period_px or cols % period_px:
         raise DataError(
             f"grid spikes: chips of {rows} x {cols} px, expected multiples of {period_px}",
             fix=f"crop the chips to multiples of {period_px} px",
         )
     peaks, own_mirror = _spike_places(rows, cols, period_px)
-    ratio = np.stack([_over_local_median(spectra.power, row, col) for row, col in peaks], axis=1)
+    ratio = _over_local_median(spectra.power, np.array(peaks))
     bins = ((2 * _BLOCK_BINS + 1) ** 2 - 9) * _EXPONENTIALS_PER_BIN
     relative = ratio * np.log(2)
     chance = np.where(own_mirror, fdtrc(1, bins, relative), fdtrc(2, 2 * bins, relative))
@@ -213,19 +204,29 @@ def _spike_places(rows: int, cols: int, period_px: int) -> tuple[list[tuple[int,
     return [(i * rows // period_px, j * cols // period_px) for i, j in kept], own
 
 
-def _over_local_median(power: Values, row: int, col: int) -> Values:
-    """(m,) power of one bin over the median of its surroundings, around the ends of the spectrum."""
+def _over_local_median(power: Values, peaks: NDArray[np.intp]) -> Values:
+    """(m, places) power of bins (places, 2) over the median of their surroundings, around the ends."""
     offsets = np.arange(-_BLOCK_BINS, _BLOCK_BINS + 1)
     d_row, d_col = np.meshgrid(offsets, offsets, indexing="ij")
     around = np.maximum(np.abs(d_row), np.abs(d_col)) > 1
-    rows, cols = (row + d_row[around]) % power.shape[1], (col + d_col[around]) % power.shape[2]
-    local = np.median(power[:, rows, cols], axis=1)
-    return np.asarray(power[:, row, col] / np.maximum(local, POWER_FLOOR))
+    _, rows, cols = power.shape
+    near = (peaks[:, :1] + d_row[around]) % rows * cols + (peaks[:, 1:] + d_col[around]) % cols
+    flat = power.reshape(len(power), rows * cols)
+    middle = near.shape[1] // 2
+    ranked = np.sort(np.take(flat, near, axis=1), axis=2)  # faster than a partition of so few
+    local = (ranked[:, :, middle - 1] + ranked[:, :, middle]) / 2
+    return np.asarray(flat[:, peaks[:, 0] * cols + peaks[:, 1]] / np.maximum(local, POWER_FLOOR))
 
 
 def _frequencies(rows: int, cols: int) -> tuple[Values, Values]:
     row, col = np.meshgrid(np.fft.fftfreq(rows), np.fft.fftfreq(cols), indexing="ij")
     return row, col
+
+
+def _power_of(spectra: Periodograms, chosen: NDArray[np.bool_]) -> Values:
+    """(m,) power at the chosen (rows, cols) frequencies, summed in the same order for any number of chips."""
+    flat = spectra.power.reshape(len(spectra.power), chosen.size)
+    return np.asarray(np.take(flat, np.flatnonzero(chosen), axis=1).sum(axis=1))
 
 
 def _total(spectra: Periodograms) -> Values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -66,28 +67,58 @@ def binned_log_psd(
     Raises:
         DataError: for a spectrum without power, or bins narrower than the spectrum's own.
     """
-    n_rows, n_cols = psd.shape
-    row, col = np.meshgrid(np.fft.fftfreq(n_rows), np.fft.fftfreq(n_cols), indexing="ij")
-    radius = np.hypot(row, col)
     mean = psd.sum() - psd[0, 0]
     if not mean > 0:
         raise DataError("log PSD: the spectrum has no power", fix="leave out constant chips")
-    relative = psd * ((psd.size - 1) / mean)
+    bins = polar_bins((psd.shape[0], psd.shape[1]), low_cycles_per_px, radial_bins, angular_bins)
+    power = bins.means(psd[None] * ((psd.size - 1) / mean))
+    return np.log(np.maximum(power, POWER_FLOOR)).reshape(radial_bins, angular_bins)
+
+
+@dataclass(frozen=True, eq=False)
+class PolarBins:
+    """Which frequencies of a spectrum fall in which polar bin.
+
+    Args:
+        order: (k,) places in the flat spectrum, bin after bin.
+        starts: (bins,) where each bin begins in ``order``; radial bins outside, angular ones inside.
+    """
+
+    order: NDArray[np.intp]
+    starts: NDArray[np.intp]
+
+    def means(self, power: Spectrum) -> Spectrum:
+        """(m, bins) mean power of the bins, from spectra (m, rows, cols)."""
+        inside = np.take(power.reshape(len(power), power.shape[1] * power.shape[2]), self.order, axis=1)
+        counts = np.diff(self.starts, append=len(self.order))
+        return np.asarray(np.add.reduceat(inside, self.starts, axis=1) / counts)
+
+
+def polar_bins(
+    shape: tuple[int, int], low_cycles_per_px: float = 0.05, radial_bins: int = 12, angular_bins: int = 1
+) -> PolarBins:
+    """Polar bins of a spectrum of ``shape``, zero frequency first; see :func:`binned_log_psd`.
+
+    Raises:
+        DataError: for bins that hold no frequency.
+    """
+    row, col = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")
+    radius = np.hypot(row, col)
     inside = (radius >= low_cycles_per_px) & (radius <= 0.5)
     edges = np.linspace(low_cycles_per_px, 0.5, radial_bins + 1)[1:-1]
     radial = np.digitize(radius[inside], edges)
     # Half a turn in sectors centred on the axes, so that both sides of an axis fall in one sector.
     turn = np.arctan2(col[inside], row[inside]) / np.pi * angular_bins
-    flat = radial * angular_bins + np.mod(np.floor(turn + 0.5).astype(int), angular_bins)
-    counts = np.bincount(flat, minlength=radial_bins * angular_bins)
+    place = radial * angular_bins + np.mod(np.floor(turn + 0.5).astype(int), angular_bins)
+    counts = np.bincount(place, minlength=radial_bins * angular_bins)
     if (counts == 0).any():
         raise DataError(
             f"log PSD: {int((counts == 0).sum())} of {radial_bins} x {angular_bins} bins hold no frequency "
-            f"of a {n_rows} x {n_cols} spectrum",
+            f"of a {shape[0]} x {shape[1]} spectrum",
             fix="use fewer bins or a larger segment_px",
         )
-    power = np.bincount(flat, weights=relative[inside], minlength=counts.size) / counts
-    return np.log(np.maximum(power, POWER_FLOOR)).reshape(radial_bins, angular_bins)
+    order = np.flatnonzero(inside)[np.argsort(place, kind="stable")]
+    return PolarBins(order, np.cumsum(counts) - counts)
 
 
 def radial_log_psd(

@@ -103,10 +103,12 @@ def _properties(p: Values) -> Values:
     level = np.arange(LEVELS, dtype=np.float64)
     squares = np.subtract.outer(level, level) ** 2
     flat = p.reshape(len(p), LEVELS**2)
-    contrast, homogeneity = (flat @ np.stack([squares.ravel(), 1 / (1 + squares.ravel())], axis=1)).T
+    # One product per matrix: a single one of all would depend on how many there are, in the last digit.
+    weights = np.stack([squares.ravel(), 1 / (1 + squares.ravel())], axis=1)
+    contrast, homogeneity = (flat[:, None, :] @ weights)[:, 0].T
     energy = np.sqrt(np.einsum("nk,nk->n", flat, flat))
     margin = p.sum(axis=2)
-    mean = margin @ level
+    mean = (margin * level).sum(axis=1)
     variance = (margin * (level - mean[:, None]) ** 2).sum(axis=1)
     # For a symmetric matrix E(i - j)^2 = 2 (variance - covariance).
     varied = (margin > 0).sum(axis=1) > 1

@@ -6,9 +6,10 @@ import json
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -49,11 +50,11 @@ class ChipSet:
         Raises:
             DataError: when the chip is unknown, its file is missing or its pixels changed.
         """
-        row = self._row(chip_id)
-        array = raster.read_tiff(resolve_inside(self.root, str(row["file_name"])))
-        if lineage.pixels_sha256(array) != row["pixels_sha256"]:
+        file_name, digest = self._file(chip_id)
+        array = raster.read_tiff(resolve_inside(self.root, file_name))
+        if lineage.pixels_sha256(array) != digest:
             raise DataError(
-                f"{self.root}: the pixels of {row['file_name']} are not those of the manifest",
+                f"{self.root}: the pixels of {file_name} are not those of the manifest",
                 fix="restore the set with `dvc checkout --force`, or rebuild it with `dvc repro`",
             )
         return array
@@ -67,11 +68,20 @@ class ChipSet:
         for record in self.manifest.to_dict("records"):
             yield {str(key): lineage.plain(value) for key, value in record.items()}
 
-    def _row(self, chip_id: str) -> Mapping[str, Any]:
-        found = self.manifest.index[self.manifest["chip_id"] == chip_id]
-        if len(found) == 0:
-            raise DataError(f"{self.root} holds no chip {chip_id}", fix="take ids from its metadata.parquet")
-        return cast("Mapping[str, Any]", self.manifest.loc[found[0]])
+    def _file(self, chip_id: str) -> tuple[str, str]:
+        """File name and pixel hash of one chip."""
+        try:
+            return self._files[chip_id]
+        except KeyError:
+            raise DataError(
+                f"{self.root} holds no chip {chip_id}", fix="take ids from its metadata.parquet"
+            ) from None
+
+    @cached_property
+    def _files(self) -> dict[str, tuple[str, str]]:
+        # Searching the manifest for each chip would take longer than reading the chip.
+        columns = (self.manifest[name].astype(str) for name in ("chip_id", "file_name", "pixels_sha256"))
+        return {chip_id: (file, digest) for chip_id, file, digest in zip(*columns, strict=True)}
 
 
 def open_chipset(root: Path, splits: Collection[str]) -> ChipSet:

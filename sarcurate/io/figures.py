@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Okabe and Ito (2008): told apart by colour-blind readers; markers and line styles repeat the difference.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-_LINES = ("-", "--", "-.", ":")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+LINES = ("-", "--", "-.", ":")
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def overview(
     """
     flat = [panel for row in panels for panel in row]
     _check_grid([panel.image for panel in flat], [name for name in row_names for _ in column_names], 1)
-    with _figure(1.9 * len(column_names) + 0.6, 1.75 * len(panels) + 0.5) as (figure, png):
+    with canvas(1.9 * len(column_names) + 0.6, 1.75 * len(panels) + 0.5) as (figure, png):
         axes = figure.subplots(len(panels), len(column_names), squeeze=False, sharex="col", sharey=True)
         for axis, panel in zip(axes.ravel(), flat, strict=True):
             _draw_panel(axis, panel)
@@ -67,7 +67,7 @@ def overview(
         for top, bottom, name in zip(axes[0], axes[-1], column_names, strict=True):
             top.set_title(printable(name), fontsize=9)
             bottom.set_xlabel(f"range ({unit})", fontsize=8)
-        _save(figure, png)
+        save(figure, png)
     return png.getvalue()
 
 
@@ -92,14 +92,14 @@ def chip_grid(images: Sequence[NDArray[np.uint8]], labels: Sequence[str], n_colu
     """
     _check_grid(images, labels, n_columns)
     n_rows = -(-len(images) // n_columns)
-    with _figure(1.5 * n_columns, 1.7 * n_rows) as (figure, png):
+    with canvas(1.5 * n_columns, 1.7 * n_rows) as (figure, png):
         axes = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
         for axis in axes:
             axis.set_axis_off()
         for axis, image, label in zip(axes, images, labels, strict=False):
             axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none")
             axis.set_title(printable(label, 22), fontsize=7)
-        _save(figure, png)
+        save(figure, png)
     return png.getvalue()
 
 
@@ -116,7 +116,7 @@ def class_count_bars(counts: Mapping[str, Sequence[int]], class_names: Sequence[
     table = np.array([_row(values, len(class_names), name) for name, values in counts.items()])
     if table.size == 0:
         raise DataError("class counts: found none, expected one origin and class", fix="count chips first")
-    with _figure(6.0, 0.9 + 0.32 * len(class_names)) as (figure, png):
+    with canvas(6.0, 0.9 + 0.32 * len(class_names)) as (figure, png):
         axis = figure.subplots()
         starts = table.cumsum(axis=0) - table
         for i, origin in enumerate(counts):
@@ -124,16 +124,16 @@ def class_count_bars(counts: Mapping[str, Sequence[int]], class_names: Sequence[
                 range(len(class_names)),
                 table[i],
                 left=starts[i],
-                color=_COLOURS[i % len(_COLOURS)],
+                color=COLOURS[i % len(COLOURS)],
                 label=printable(origin),
             )
         for row, total in enumerate(table.sum(axis=0)):
             axis.annotate(f" {int(total)}", (total, row), va="center", fontsize=8)
-        _name_rows(axis, class_names)
+        name_rows(axis, class_names)
         axis.set_xlabel("chips")
         axis.margins(x=0.1)
-        _legend_above(figure, len(counts))
-        _save(figure, png)
+        legend_above(figure, len(counts))
+        save(figure, png)
     return png.getvalue()
 
 
@@ -149,7 +149,7 @@ def training_curves(curves: Mapping[str, Curve], value_label: str) -> bytes:
     """
     if not curves:
         raise DataError("training curves: found no arm", fix="train at least one arm")
-    with _figure(6.0, 3.4) as (figure, png):
+    with canvas(6.0, 3.4) as (figure, png):
         axis = figure.subplots()
         for i, (arm, curve) in enumerate(curves.items()):
             steps, values = np.asarray(curve.steps), np.asarray(curve.values)
@@ -158,14 +158,14 @@ def training_curves(curves: Mapping[str, Curve], value_label: str) -> bytes:
                     f"training curve of {arm!r}: {values.shape} values at {steps.shape} steps",
                     fix="give values as (seeds, points) and steps as (points,)",
                 )
-            colour = _COLOURS[i % len(_COLOURS)]
-            line = _LINES[i % len(_LINES)]
+            colour = COLOURS[i % len(COLOURS)]
+            line = LINES[i % len(LINES)]
             axis.plot(steps, values.mean(axis=0), line, color=colour, label=printable(arm))
             axis.fill_between(steps, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, lw=0)
         axis.set_xlabel("update")
         axis.set_ylabel(printable(value_label))
-        _legend_above(figure, len(curves))
-        _save(figure, png)
+        legend_above(figure, len(curves))
+        save(figure, png)
     return png.getvalue()
 
 
@@ -187,7 +187,7 @@ def confusion_figure(confusion: ArrayLike, class_names: Sequence[str]) -> bytes:
         )
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
-    with _figure(2.2 + 0.55 * n_classes, 1.8 + 0.5 * n_classes) as (figure, png):
+    with canvas(2.2 + 0.55 * n_classes, 1.8 + 0.5 * n_classes) as (figure, png):
         axis = figure.subplots()
         axis.imshow(shares, cmap="Greys", vmin=0, vmax=1, interpolation="none", aspect="auto")
         for row, column in np.argwhere(counts > 0):
@@ -199,7 +199,7 @@ def confusion_figure(confusion: ArrayLike, class_names: Sequence[str]) -> bytes:
         axis.set_yticks(range(n_classes), names)
         axis.set_xlabel("predicted")
         axis.set_ylabel("true")
-        _save(figure, png)
+        save(figure, png)
     return png.getvalue()
 
 
@@ -221,17 +221,17 @@ def arms_intervals(arms: Mapping[str, Interval], reference_arm: str) -> bytes:
     estimates = 100 * np.array([i.estimate for i in arms.values()])
     lows = 100 * np.array([i.low for i in arms.values()])
     highs = 100 * np.array([i.high for i in arms.values()])
-    with _figure(6.0, 1.0 + 0.36 * len(arms)) as (figure, png):
+    with canvas(6.0, 1.0 + 0.36 * len(arms)) as (figure, png):
         axis = figure.subplots()
         axis.axvline(100 * arms[reference_arm].estimate, color="0.5", linestyle="--", linewidth=1)
         # Drawn from low to high, since a percentile interval need not hold its estimate.
-        axis.hlines(range(len(arms)), lows, highs, color=_COLOURS[0], linewidth=2)
-        axis.plot(estimates, range(len(arms)), "o", color=_COLOURS[0], markersize=5)
-        _name_rows(axis, list(arms))
+        axis.hlines(range(len(arms)), lows, highs, color=COLOURS[0], linewidth=2)
+        axis.plot(estimates, range(len(arms)), "o", color=COLOURS[0], markersize=5)
+        name_rows(axis, list(arms))
         axis.set_xlabel("accuracy (%)")
         axis.grid(axis="x", color="0.9")
         axis.set_axisbelow(True)
-        _save(figure, png)
+        save(figure, png)
     return png.getvalue()
 
 
@@ -245,7 +245,7 @@ def printable(text: str, max_characters: int = 40) -> str:
 
 
 @contextmanager
-def _figure(width_in: float, height_in: float) -> Iterator[tuple[Figure, BytesIO]]:
+def canvas(width_in: float, height_in: float) -> Iterator[tuple[Figure, BytesIO]]:
     """An empty figure under fixed settings; a reader's own matplotlib settings must not change bytes."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -262,17 +262,20 @@ def _figure(width_in: float, height_in: float) -> Iterator[tuple[Figure, BytesIO
         yield figure, BytesIO()
 
 
-def _save(figure: Figure, png: BytesIO) -> None:
+def save(figure: Figure, png: BytesIO) -> None:
+    """Write the figure as PNG without a word of who drew it."""
     figure.savefig(png, format="png", metadata={"Software": None})
 
 
-def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+def name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Rows from top to bottom with a name each."""
     axis.set_yticks(range(len(names)), [printable(name) for name in names])
     axis.set_ylim(len(names) - 0.5, -0.5)
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _legend_above(figure: Figure, n_entries: int) -> None:
+def legend_above(figure: Figure, n_entries: int) -> None:
+    """One legend over the axes, out of the way of what is drawn."""
     figure.legend(loc="outside upper left", ncols=min(n_entries, 4), frameon=False, fontsize=8)
 
 

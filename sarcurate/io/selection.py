@@ -35,6 +35,11 @@ class Selection:
     choices: tuple[Choice, ...]
 
     @property
+    def kept(self) -> dict[str, str]:
+        """Labels of the chips that are kept, by chip_id."""
+        return {item.chip_id: item.label for item in self.choices if item.kept}
+
+    @property
     def revision(self) -> str:
         """Merkle root over the choices."""
         return lineage.merkle_root(

@@ -28,6 +28,15 @@ def require_validated(path: Path, train_sets: Mapping[str, Path]) -> None:
         LeakageError: when a set is no train set.
     """
     found = {side: open_chipset(root, splits=("train",)).revision for side, root in train_sets.items()}
+    require_validated_revisions(path, found)
+
+
+def require_validated_revisions(path: Path, train_revisions: Mapping[str, str]) -> None:
+    """Refuse train revisions (of ``source``, ``target``) that are not those that passed.
+
+    Raises:
+        DataError: when the note is missing or is none, or holds another revision.
+    """
     try:
         note = json.loads(path.read_text(encoding="utf-8"))
         passed, expected = note["passed"] is True, dict(note["train_revisions"])
@@ -35,10 +44,10 @@ def require_validated(path: Path, train_sets: Mapping[str, Path]) -> None:
         raise DataError(
             f"{path}: no note of a passed validation: {error}", fix="run `dvc repro validate` first"
         ) from error
-    for side, revision in found.items():
+    for side, revision in train_revisions.items():
         if not passed or expected.get(side) != revision:
             raise DataError(
-                f"{train_sets[side]} has revision {revision[:16]}, but what passed validation ({path}) is "
+                f"the {side} train set has revision {revision[:16]}, but what passed validation ({path}) is "
                 f"{str(expected.get(side))[:16]}",
                 fix="run `dvc repro validate` on these chips first",
             )

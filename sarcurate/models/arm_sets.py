@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from sarcurate.errors import DataError
 from sarcurate.io.chipset import ChipSet
+from sarcurate.io.selection import Selection
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
 from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import FinishedRun
 
 REAL = "real"
+CURATED = "-curated"
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,49 @@ def own_limits(chips: ChipSet) -> tuple[float, float]:
     return arm_data.limits_db([chips.intensity(row["chip_id"]) for row in chips.rows()])
 
 
+def curated(
+    space: ModelSpace, chips: ChipSet, images: LabelledChips, selection: Selection
+) -> LabelledChips | None:
+    """The kept chips of a made set under the Selection's labels; None where none is kept.
+
+    Raises:
+        DataError: where the Selection does not know a chip, or relabels one to an unknown class.
+    """
+    fate = {choice.chip_id: choice for choice in selection.choices}
+    ids = list(chips.manifest["chip_id"])
+    unknown = [chip_id for chip_id in ids if chip_id not in fate]
+    if unknown:
+        raise DataError(
+            f"{chips.root}: the selection knows nothing of {len(unknown)} chips, such as {unknown[0]}",
+            fix="rebuild scores and selection with `dvc repro`",
+        )
+    kept = np.array([fate[chip_id].kept for chip_id in ids], dtype=np.bool_)
+    if not kept.any():
+        return None
+    index = {name: position for position, name in enumerate(space.classes)}
+    labels = [fate[chip_id].label for chip_id, keep in zip(ids, kept, strict=True) if keep]
+    odd = sorted(set(labels) - set(index))
+    if odd:
+        raise DataError(
+            f"the selection has labels {odd} that dataset.classes does not name", fix="correct the verdicts"
+        )
+    return replace(
+        images,
+        images=images.images[kept],
+        labels=np.array([index[name] for name in labels], dtype=np.int64),
+        pixels_sha256=tuple(p for p, keep in zip(images.pixels_sha256, kept, strict=True) if keep),
+    )
+
+
 def training_images(
-    space: ModelSpace, target: ChipSet, source: tuple[str, ChipSet], made: Mapping[str, ChipSet]
+    space: ModelSpace,
+    target: ChipSet,
+    source: tuple[str, ChipSet],
+    made: Mapping[str, ChipSet],
+    selection: Selection,
 ) -> dict[str, LabelledChips]:
-    """Images of every set that an arm can be made of: ``real``, the source set and the made sets.
+    """Images of every set that an arm can be made of: ``real``, the source set, the made sets, and their
+    kept chips as ``<set>-curated`` (no entry where a set kept none).
 
     Real source chips are shown over their own sensor's dB range, as pooling them naively does; made
     chips claim to be the target's, so they are shown over the target's.
@@ -74,7 +115,12 @@ def training_images(
     limits = own_limits(target)
     images = {REAL: space.images(target, limits, is_real=True)}
     images[source[0]] = space.images(source[1], own_limits(source[1]), is_real=False)
-    return images | {name: space.images(chips, limits, is_real=False) for name, chips in made.items()}
+    for name, chips in made.items():
+        images[name] = space.images(chips, limits, is_real=False)
+        kept = curated(space, chips, images[name], selection)
+        if kept is not None:
+            images[name + CURATED] = kept
+    return images
 
 
 def predictions(

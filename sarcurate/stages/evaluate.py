@@ -16,11 +16,12 @@ from sarcurate.execution import progress
 from sarcurate.io import arms_table, evidence, lineage
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.external import open_external
+from sarcurate.io.selection import Selection, read_selection
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
-from sarcurate.models.arm_sets import REAL, ModelSpace, TestSet, predictions, training_images
+from sarcurate.models.arm_sets import CURATED, REAL, ModelSpace, TestSet, predictions, training_images
 from sarcurate.models.resnet import TrainingSettings
 from sarcurate.params import Params
 
@@ -37,6 +38,7 @@ class Inputs:
     target_train: Path
     target_test: Path
     made: Mapping[str, Path]
+    selection: Path
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,17 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> l
     cache = WorkCache(cache_root)
     train = _open_train(inputs)
     test = open_chipset(inputs.target_test, splits=("test",))
-    images = _images(params, train)
+    selection = read_selection(inputs.selection)
+    images = _images(params, train, selection)
     runs = _planned(params, images)
     with TemporaryDirectory() as scratch:
         tests = _tests(params, test, images[REAL].limits_db, Path(scratch))
         finished = _finish_all(params, runs, cache)
         table = predictions(finished, tests, params.dataset.classes, cache)
     metrics = {
-        "dataset_revision": lineage.dataset_revision(chips.revision for chips in (*train.values(), test)),
+        "dataset_revision": lineage.dataset_revision(
+            part.revision for part in (*train.values(), test, selection)
+        ),
         "evidence": params.dataset.evidence,
         "interval_level": params.evaluate.interval_level,
         "updates": params.evaluate.updates,
@@ -77,7 +82,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> l
 
 def run_keys(params: Params, inputs: Inputs) -> dict[tuple[str, int], str]:
     """Cache key of every (arm, seed), without training anything."""
-    return {name: item.key() for name, item in _planned(params, _images(params, _open_train(inputs))).items()}
+    images = _images(params, _open_train(inputs), read_selection(inputs.selection))
+    return {name: item.key() for name, item in _planned(params, images).items()}
 
 
 def training_settings(params: Params) -> TrainingSettings:
@@ -95,19 +101,20 @@ def _space(params: Params) -> ModelSpace:
     return ModelSpace(params.dataset.classes, params.evaluate.image_px)
 
 
-def _images(params: Params, train: Mapping[str, ChipSet]) -> dict[str, LabelledChips]:
+def _images(params: Params, train: Mapping[str, ChipSet], selection: Selection) -> dict[str, LabelledChips]:
     made = {name: chips for name, chips in train.items() if name not in (REAL, SOURCE)}
-    return training_images(_space(params), train[REAL], (SOURCE, train[SOURCE]), made)
+    return training_images(_space(params), train[REAL], (SOURCE, train[SOURCE]), made, selection)
 
 
 def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
     """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
     evaluate = params.evaluate
+    known = set(images) - {REAL} | {name + CURATED for name in set(images) - {REAL, SOURCE}}
     for arm in evaluate.arms:
-        unknown = sorted(set(arm.add) - (set(images) - {REAL}))
+        unknown = sorted(set(arm.add) - known)
         if unknown:
             raise ParamsError(
-                f"evaluate.arms: arm {arm.name} adds {unknown}; there are {sorted(set(images) - {REAL})}",
+                f"evaluate.arms: arm {arm.name} adds {unknown}; there are {sorted(known)}",
                 fix="name sets that the stage reads (see dvc.yaml)",
             )
     settings = training_settings(params)
@@ -116,7 +123,8 @@ def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
         (arm.name, index): ArmRun(
             settings=settings,
             real=images[REAL],
-            added=[images[name] for name in arm.add],
+            # A set of which curation kept no chip adds none; its arm then is the baseline's training set.
+            added=[images[name] for name in arm.add if name in images],
             repeat_to=largest if arm.oversample else None,
             classical=arm.classical,
             n_classes=len(params.dataset.classes),
@@ -157,7 +165,7 @@ def _scores(
         for test in tests
     }
     for arm in evaluate.arms:
-        added = sum(len(images[name].labels) for name in arm.add)
+        added = sum(len(images[name].labels) for name in arm.add if name in images)
         arms[OWN_TEST][arm.name] = {"n_train": len(images[REAL].labels) + added} | arms[OWN_TEST][arm.name]
     return {
         "arms": arms[OWN_TEST],

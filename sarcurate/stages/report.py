@@ -14,7 +14,10 @@ import pandas as pd
 from sarcurate.core.display import to_uint8_db
 from sarcurate.io import arms_table, figures, overview
 from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.quality_section import curation_section, quality_section
+from sarcurate.io.reference import open_reference
 from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, render
+from sarcurate.io.score_table import read_scores
 from sarcurate.params import Params
 
 EVIDENCE_NOTES = {
@@ -27,11 +30,24 @@ OVERVIEW_CLASSES = 4  # more rows would not be read
 
 
 @dataclass(frozen=True)
+class Quality:
+    """What score and curate wrote, and the target's reference."""
+
+    quality: Path
+    curation: Path
+    marginal: Path
+    scores: Path
+    source_scores: Path
+    target_reference: Path
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the report is made of; ``sets`` holds ``source``, ``target`` and every made set by name."""
 
     metrics: Path
     curves: Path
+    judged: Quality
     sets: Mapping[str, Path]
 
 
@@ -42,6 +58,7 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     sections = [
         _summary(params, metrics),
         _chips(params, sets),
+        *_quality(params, inputs.judged),
         _arms(metrics),
         _training(pd.read_csv(inputs.curves)),
         _confusions(params, metrics),
@@ -59,6 +76,20 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     said += [*arms_table.lines(metrics["arms"]), f"report: {out / 'index.html'}"]
     (out / "summary.txt").write_text("\n".join(said) + "\n", encoding="utf-8")
     return said[-1:]
+
+
+def _quality(params: Params, judged: Quality) -> list[Section]:
+    reference = open_reference(judged.target_reference)
+    gates = [gate.model_dump() for gate in params.curate.gates]
+    quality, curation = (
+        json.loads(path.read_text(encoding="utf-8")) for path in (judged.quality, judged.curation)
+    )
+    scores, source = read_scores(judged.scores), read_scores(judged.source_scores)
+    laws = pd.read_csv(judged.marginal)
+    return [
+        quality_section(reference, quality, scores, source, laws, gates),
+        curation_section(reference, curation, gates),
+    ]
 
 
 def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:

@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcurate.core import translation
-from sarcurate.core.grid import SensorGrid
 from sarcurate.core.radiometry import from_intensity
-from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import track
 from sarcurate.io import lineage
+from sarcurate.io.chip_grid import chip_grid
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
 from sarcurate.io.sensors import SensorProfile, load_profile
 from sarcurate.params import Params
@@ -51,33 +50,15 @@ def run(params: Params, source_train: Path, target_train: Path, outputs: Mapping
 def _fit(params: Params, source: ChipSet, target: ChipSet) -> _Fitted:
     source_profile = load_profile(params.dataset.source.profile)
     target_profile = load_profile(params.dataset.target.profile)
-    target_statistics = translation.fit_target(_intensities(target), _grid(target_profile, target))
+    target_statistics = translation.fit_target(_intensities(target), chip_grid(target, target_profile))
     source_statistics = translation.fit_source(
         _intensities(source),
-        _grid(source_profile, source),
+        chip_grid(source, source_profile),
         target_statistics,
         same_pixels=params.translate.same_pixels,
         seed=lineage.seed_from(params.dataset.root_seed, "translate", "fit"),
     )
     return _Fitted(source_statistics, target_statistics, target, target_profile)
-
-
-def _grid(profile: SensorProfile, chips: ChipSet) -> SensorGrid:
-    """Spacing of the chips themselves, resolution of their sensor."""
-    rows_m, cols_m = profile.azimuth_resolution_m, profile.range_resolution_m
-    if rows_m is None or cols_m is None:
-        raise ParamsError(
-            f"sensor profile {profile.name}: its resolution is unknown, and translation needs it",
-            fix="copy the profile, add range_ and azimuth_resolution_m, and name the copy in params",
-        )
-    spacings = chips.manifest[["azimuth_spacing_m", "range_spacing_m"]].drop_duplicates()
-    if len(spacings) > 1:
-        raise DataError(
-            f"{chips.root}: chips of {len(spacings)} pixel spacings: {spacings.to_numpy().tolist()[:4]}",
-            fix="bring the chips of one sensor to one spacing before you add them",
-        )
-    azimuth_m, range_m = (float(value) for value in spacings.iloc[0])
-    return SensorGrid(azimuth_m, range_m, rows_m, cols_m)
 
 
 def _intensities(chips: ChipSet) -> list[NDArray[np.float32]]:

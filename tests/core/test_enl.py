@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import polygamma
 
-from sarcurate.core.enl import EnlMethod, EnlResult, _degrees, _inverse_trigamma, enl
+from sarcurate.core.enl import EnlMethod, EnlResult, _degrees, enl, inverse_trigamma
 from sarcurate.core.homogeneous import homogeneous_areas
 from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.core.speckle import correlated_speckle
@@ -130,7 +130,7 @@ def test_fully_correlated_lines_multiply_the_variance_of_every_degree() -> None:
 
 def test_trigamma_is_inverted() -> None:
     looks = np.geomspace(0.3, 1e4, 50)
-    np.testing.assert_allclose(_inverse_trigamma(polygamma(1, looks)), looks, rtol=1e-8)
+    np.testing.assert_allclose(inverse_trigamma(polygamma(1, looks)), looks, rtol=1e-8)
 
 
 def test_few_pixels_do_not_raise_the_looks() -> None:

@@ -55,6 +55,11 @@ def test_an_empty_selection_is_one(tmp_path: Path) -> None:
     assert read_selection(tmp_path / "s.parquet").choices == ()
 
 
+def test_labels_of_kept_chips() -> None:
+    other = Choice("c3", True, "tank", "")
+    assert make_selection([other, OTHER, ONE]).kept == {"a1": "ship", "c3": "tank"}
+
+
 def test_a_chip_chosen_twice_is_an_error() -> None:
     with pytest.raises(DataError, match=r"chip a1 is chosen twice\nFix: give one choice per chip"):
         make_selection([ONE, OTHER, Choice("a1", False, "ship", "no")])

@@ -1,0 +1,43 @@
+"""reference: what real train chips of each sensor are like, as limits, floors and a feature network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from sarcurate.execution import cpu_count, progress
+from sarcurate.io import lineage
+from sarcurate.io.chipset import open_chipset
+from sarcurate.io.reference import NETWORK, summary_lines, write_reference
+from sarcurate.io.sensors import load_profile
+from sarcurate.models.reference_fit import FitSettings, fit_reference
+from sarcurate.models.reference_network import NetworkSettings, save_network
+from sarcurate.params import Params
+
+
+def run(params: Params, train: Mapping[str, Path], outputs: Mapping[str, Path]) -> list[str]:
+    """Fit and write the reference of ``source`` and ``target``; the limits with their origin for the terminal."""
+    section = params.reference
+    settings = FitSettings(
+        classes=tuple(params.dataset.classes),
+        content=section.content,
+        confidence=section.confidence,
+        null_references=section.null_references,
+        network=NetworkSettings(**section.network.model_dump()),
+    )
+    said = []
+    for side, out in outputs.items():
+        chips = open_chipset(train[side], splits=("train",))
+        profile = load_profile(getattr(params.dataset, side).profile)
+        seed = lineage.seed_from(params.dataset.root_seed, "reference", side) % 2**31
+        with progress(f"reference network of {side}", settings.network.updates) as advance:
+            reference, network = fit_reference(
+                chips, profile, settings, seed, cpu_count(), lambda _update, _loss: advance(1)
+            )
+        write_reference(out, reference)
+        save_network(network, out / NETWORK)
+        said += [
+            f"{side} ({chips.header.sensor}), {len(chips.manifest)} train chips:",
+            *summary_lines(reference),
+        ]
+    return said
