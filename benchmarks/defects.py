@@ -69,7 +69,7 @@ def smoothing() -> list[Defect]:
 
 def patterns() -> list[Defect]:
     made = [
-        Defect("checkerboard", f"{100 * a:g} % of amplitude", tiled(board(), a), a >= 0.02)
+        Defect("checkerboard", f"{100 * a:g} % of amplitude", tiled(board(), a), a >= 0.05)
         for a in (0.01, 0.02, 0.05, 0.1)
     ]
     return made + [

@@ -2,7 +2,8 @@
 
 Run: `make bench NAME=scorecard`. Simulated speckle of 1 to 4 looks with a target or a bright point. Chips are
 read from a ChipSet on disk by two processes; memory is that of this process and of its largest worker, after
-few chips and after many, each in a process of its own. The last line is one JSON object.
+few chips and after many, each in a process of its own; rates include the start of the workers. Where other
+work shares the cores, processor time per chip says more than the rate. The last line is one JSON object.
 
 `--chips N` sets how many chips of 64 px the many are (each costs about a millisecond to write).
 """
@@ -16,6 +17,7 @@ import resource
 import sys
 import tempfile
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from sarcurate.io.scoring import measure_chips
 
 CONTEXT = ChipContext(Radiometry.SIGMA0, 0.8, 1.2, -30.0)
 WORKERS = 2
+EVERYONE = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 FEW = 1_000
 N_NULL = 20
 N_PLAIN = 64
@@ -37,17 +40,17 @@ PLAIN = Path(__file__).resolve().parents[1] / "tests" / "core" / "plain_scorecar
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--chips", type=int, default=6_000)
+    parser.add_argument("--chips", type=int, default=20_000)
     many = parser.parse_args().chips
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     found: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for size, count in ((64, FEW), (64, many), (128, 1_500)):
+        for size, count in ((64, FEW), (64, many), (128, 4_000)):
             root = Path(folder) / f"{size}-{count}"
             write_chips(root, size, count)
-            rate, peak_mib, worker_mib = in_own_process(from_disk, root)
-            found[f"chips_per_s_{size}"] = round(rate, 1)
+            rate, cpu_ms, peak_mib, worker_mib = in_own_process(from_disk, root)
+            found |= {f"chips_per_s_{size}": round(rate, 1), f"cpu_ms_per_chip_{size}": round(cpu_ms, 2)}
             which = "few" if count == FEW else "many" if size == 64 else "128_px"
             found |= {f"peak_mib_{which}": round(peak_mib), f"peak_mib_worker_{which}": round(worker_mib)}
             print(
@@ -82,20 +85,22 @@ def write_chips(root: Path, size: int, count: int) -> None:
                 writer.add(row, chip)
 
 
-def from_disk(root: Path, pipe: "multiprocessing.connection.Connection") -> None:
-    """Sends chips per second, and the largest memory of this process and of a worker, in MiB."""
+def from_disk(root: Path, pipe: Connection) -> None:
+    """Sends chips per second, processor ms per chip, and memory of this process and a worker in MiB."""
     yardstick = fit_yardstick(list(chips_of(64, 64, 9)))
     chips = open_chipset(root, {"train"})
-    start = time.perf_counter()
+    busy, start = processor_s(), time.perf_counter()
     table = measure_chips(chips, CONTEXT, yardstick, WORKERS)
-    rate = len(table) / (time.perf_counter() - start)
-    used = [
-        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    ]
-    pipe.send((rate, *used))
+    rate, busy = len(table) / (time.perf_counter() - start), processor_s() - busy
+    peaks = [resource.getrusage(who).ru_maxrss / 1024 for who in EVERYONE]
+    pipe.send((rate, busy / len(table) * 1e3, *peaks))
 
 
-def in_own_process(work, root: Path) -> tuple[float, float, float]:
+def processor_s() -> float:
+    return sum(resource.getrusage(who).ru_utime + resource.getrusage(who).ru_stime for who in EVERYONE)
+
+
+def in_own_process(work, root: Path) -> tuple[float, float, float, float]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(root, there))

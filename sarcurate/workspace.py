@@ -137,7 +137,9 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
         "acquire": acquire + profiles,
         "ingest": profiles,
         "validate": params.validate.expectations,
+        "reference": profiles,
         "translate": profiles,
+        "score": profiles,
         "evaluate": profiles + tests + weights,
     }
     return {stage: list(dict.fromkeys(paths)) for stage, paths in found.items()}

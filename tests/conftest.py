@@ -20,6 +20,8 @@ TINY = {
     "dataset.classes": ["B-52", "F-16"],
     "acquire.source.chips_per_class": {"B-52": 6, "F-16": 6},
     "acquire.target.chips_per_class": {"B-52": 12, "F-16": 12},
+    "reference.network.updates": 2,
+    "reference.network.threads": 1,
     "evaluate.arms": [
         {"name": "real-only", "add": [], "oversample": False, "classical": False},
         {"name": "real+physics", "add": ["physics"], "oversample": False, "classical": False},
@@ -130,6 +132,58 @@ def tiny_sets(
 
 
 @dataclass(frozen=True)
+class TinyJudged:
+    """What reference, score and curate made of the tiny sets; not to be written to."""
+
+    root: Path
+
+    def references(self) -> dict[str, Path]:
+        return {side: self.root / "reference" / side for side in ("source", "target")}
+
+    def validated(self) -> Path:
+        return self.root / "validated.json"
+
+    def scores(self) -> Any:
+        """Outputs of score."""
+        from sarcurate.stages import score
+
+        names = ("scores.parquet", "source_scores.parquet", "quality.json", "marginal.csv")
+        return score.Outputs(*(self.root / name for name in names))
+
+    def verdicts(self) -> Path:
+        return self.root / "verdicts.csv"
+
+    def selection(self) -> Path:
+        return self.root / "selection.parquet"
+
+    def curation(self) -> Path:
+        return self.root / "curation.json"
+
+
+@pytest.fixture(scope="session")
+def tiny_judged(
+    tiny_params: Callable[..., Any], tiny_sets: TinySets, tmp_path_factory: pytest.TempPathFactory
+) -> TinyJudged:
+    from sarcurate.io.chipset import open_chipset
+    from sarcurate.io.validated import write_validated
+    from sarcurate.io.verdicts import HEADER
+    from sarcurate.stages import curate, reference, score
+
+    judged, params, parts = TinyJudged(tmp_path_factory.mktemp("judged")), tiny_params(), tiny_sets.parts()
+    train = {side: parts[f"{side}-train"] for side in ("source", "target")}
+    reference.run(params, train, judged.references())
+    target_reference = judged.references()["target"]
+    inputs = score.Inputs(train["source"], train["target"], target_reference, tiny_sets.made())
+    score.run(params, inputs, judged.scores())
+    revisions = {side: open_chipset(path, splits=("train",)).revision for side, path in train.items()}
+    write_validated(judged.validated(), revisions)
+    judged.verdicts().write_text(HEADER + "\n", encoding="utf-8")
+    asked = curate.Inputs(judged.validated(), target_reference, judged.scores().scores, judged.verdicts())
+    curate.run(params, asked, judged.selection(), judged.curation())
+    return judged
+
+
+@dataclass(frozen=True)
 class TinyEvaluation:
     """Where an evaluate of the tiny sets wrote; not to be written to."""
 
@@ -139,13 +193,17 @@ class TinyEvaluation:
 
 
 @pytest.fixture(scope="session")
-def evaluate_paths(tiny_sets: TinySets) -> Callable[[Path], Any]:
+def evaluate_paths(tiny_sets: TinySets, tiny_judged: TinyJudged) -> Callable[[Path], Any]:
     """Inputs and outputs of evaluate on the tiny sets, the outputs below a folder."""
     from sarcurate.stages import evaluate
 
     parts = tiny_sets.parts()
     inputs = evaluate.Inputs(
-        parts["source-train"], parts["target-train"], parts["target-test"], tiny_sets.made()
+        parts["source-train"],
+        parts["target-train"],
+        parts["target-test"],
+        tiny_sets.made(),
+        tiny_judged.selection(),
     )
 
     def make(folder: Path) -> TinyEvaluation:

@@ -105,7 +105,7 @@ def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
 def test_every_stage_after_validate_waits_for_it_and_sees_only_its_note(path: Path) -> None:
     stages = _stages(path)
     later = list(stages)[list(stages).index("validate") + 1 :]
-    assert later == ["translate", "evaluate", "report"]
+    assert later == ["reference", "translate", "score", "curate", "evaluate", "report"]
     for name in later:
         deps = set(_paths(stages[name].get("deps")))
         assert set(_outs(stages["validate"])) & deps == {"data/validated.json"}, name
@@ -185,7 +185,7 @@ def test_gitignore_covers_every_out_and_nothing_that_git_keeps(place: str, tmp_p
     cached = [
         path for stage in PIPELINE.values() for kind in ("outs", "plots") for path in _paths(stage.get(kind))
     ]
-    in_git = [f"metrics/{name}.json" for name in ("evaluation", "validation")]
+    in_git = [f"metrics/{name}.json" for name in ("curation", "evaluation", "quality", "validation")]
     in_git += ["data/verdicts.csv", "params.yaml", "dvc.yaml", "dvc.lock"]
     asked = [*cached, ".sarcurate/cache/x", *in_git]
     done = subprocess.run(

@@ -23,8 +23,10 @@ RING_SHARE = 8  # the clutter ring is an eighth of the chip on each side
 THRESHOLD_SD = 3.5
 BRIDGE_PX = 3  # bright areas this near (twice) are one target: scatterers of one body lie apart
 GUARD_PX = 3  # pixels this near to the target are no clutter
-ZERO_SHARE = 1e-3  # pixels below this share of the ring's median are held there: ln 0 has no value
-MOST_ABOVE = 1e12  # and pixels above this many times it there, within single precision
+LN_ZERO_SHARE = np.float32(np.log(1e-3))  # ln 0 has no value: held at this share of the ring's median
+_TINY = np.finfo(np.float32).tiny
+_LN_TINY = np.log(_TINY)
+_LARGEST = float(np.finfo(np.float32).max)
 MAD_TO_SD = 1.482602
 NO_TARGET = "no bright target"
 NO_RING = "no clutter at the border"
@@ -104,10 +106,10 @@ def _find(intensity: NDArray[np.floating]) -> _Targets:
     if not len(chips.fit):
         return _Targets(chips, np.zeros(chips.fit.shape, dtype=bool), np.zeros(0, dtype=str))
     ring = _ring(chips.fit.shape[1:])
-    level = np.median(chips.fit[:, ring], axis=1)
-    dark = level <= 0
-    relative = np.minimum(chips.fit / np.where(dark, 1.0, level)[:, None, None], MOST_ABOVE)
-    ln = np.log(np.maximum(relative.astype(np.float32), np.float32(ZERO_SHARE)))
+    ln = np.log(np.maximum(np.minimum(chips.fit, _LARGEST).astype(np.float32), _TINY))
+    level = _median(ln[:, ring])
+    dark = level <= _LN_TINY
+    np.maximum(ln, (level + LN_ZERO_SHARE)[:, None, None], out=ln)
     smooth = ndimage.gaussian_filter(ln, (0, SMOOTHING_PX, SMOOTHING_PX), mode="nearest")
     around = smooth[:, ring]
     middle = _median(around)

@@ -60,7 +60,7 @@ class KFit:
         probability[pure] = GammaFit(self.looks[pure], self.mean[pure]).cdf(ln[pure])
         mixed = ~pure & ~np.isnan(self.texture)
         order = self.texture[mixed, None]
-        nodes, weights = np.polynomial.legendre.leggauss(_TEXTURE_NODES)
+        nodes, weights = _texture_nodes()
         texture = gammaincinv(order, (nodes + 1) / 2) / order
         looks = self.looks[mixed, None, None]
         scaled = np.exp(ln[mixed])[:, :, None] / (self.mean[mixed, None] * texture)[:, None, :]
@@ -199,6 +199,12 @@ def wasserstein_ln(area: LnArea, target_quantiles: Values) -> Measure:
         )
     gap = np.abs(area.quantiles(QUANTILE_LEVELS) - target_quantiles)
     return area.chips.measure(np.trapezoid(gap, QUANTILE_LEVELS, axis=1))
+
+
+@cache
+def _texture_nodes() -> tuple[Values, Values]:
+    nodes, weights = np.polynomial.legendre.leggauss(_TEXTURE_NODES)
+    return nodes, weights
 
 
 @cache

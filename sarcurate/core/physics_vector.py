@@ -11,6 +11,7 @@ from sarcurate.errors import DataError
 
 Matrix = NDArray[np.float64]
 
+LEAST_CHIPS = 4  # of fewer, shrinkage leaves nothing of what they say
 _CONSTANT = 1e-12  # spread of a column below this share of its largest value is rounding dust
 
 
@@ -39,15 +40,14 @@ def fit_standard(values: ArrayLike) -> VectorStandard:
         values: (n, d), NaN where a chip has no value.
 
     Raises:
-        DataError: for fewer than d/2 whole rows (3 at least), infinite values, or rows that are all equal.
+        DataError: for fewer than 4 whole rows, infinite values, or rows that are all equal.
     """
     table = _vectors(values)
     whole = table[~np.isnan(table).any(axis=1)]
     n, d = len(whole), table.shape[1]
-    least = max(3, -(-d // 2))
-    if n < least:
+    if n < LEAST_CHIPS:
         raise DataError(
-            f"physics vector: {n} of {len(table)} chips have all {d} measures, expected {least} or more",
+            f"physics vector: {n} of {len(table)} chips have all {d} measures, expected {LEAST_CHIPS} or more",
             fix="add real train chips, use chips of 32 px or more, or choose fewer measures",
         )
     mean, std = centre_and_spread(whole)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,8 +144,7 @@ def _cuts(crops: NDArray[np.inexact]) -> tuple[Values, Values]:
     """
     is_field = np.iscomplexobj(crops)
     spectra = np.fft.fft2(crops) / CROP_PX**2
-    fine_px = np.arange(CROP_PX * ZERO_PAD) / ZERO_PAD
-    whole = _basis(fine_px)
+    whole = _basis()
     middle = _REACH * ZERO_PAD
     near = whole[middle - ZERO_PAD : middle + ZERO_PAD + 1]
     patch = _power(near @ spectra @ near.T, is_field)
@@ -159,8 +159,10 @@ def _cuts(crops: NDArray[np.inexact]) -> tuple[Values, Values]:
     return _centred(along_rows, peak_row - ZERO_PAD), _centred(along_cols, peak_col - ZERO_PAD)
 
 
-def _basis(position_px: Values) -> NDArray[np.complex128]:
-    """(positions, 32) waves of the inverse DFT between samples; the half rate as a cosine keeps real real."""
+@cache
+def _basis() -> NDArray[np.complex128]:
+    """(512, 32) waves of the inverse DFT between samples; the half rate as a cosine keeps real real."""
+    position_px = np.arange(CROP_PX * ZERO_PAD) / ZERO_PAD
     frequency = np.fft.fftfreq(CROP_PX)
     waves = np.exp(2j * np.pi * np.outer(position_px, frequency))
     waves[:, _REACH] = waves[:, _REACH].real

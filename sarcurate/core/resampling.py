@@ -72,7 +72,7 @@ def occupied_band(chip: NDArray[np.inexact]) -> tuple[float | None, float | None
     """
     chip = chip[:LARGEST_PX, :LARGEST_PX]
     centred = chip - chip.mean()
-    found = []
+    found: list[float | None] = []
     for lines in (centred.T, centred):
         if lines.shape[1] < LEAST_PX or not np.any(lines):
             found.append(None)

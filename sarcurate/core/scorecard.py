@@ -29,6 +29,7 @@ from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.scorecard_columns import COLUMNS, LAGS_PX, STRUCTURE, TEXTURE_COLUMNS, VECTOR
 from sarcurate.core.spectral_measures import (
     Periodograms,
+    flat_periodograms,
     grid_spikes,
     high_frequency_ratio,
     log_psds,
@@ -51,7 +52,7 @@ UNDECLARED = "undeclared radiometry"
 OUT_OF_RANGE = "intensity beyond the range of float32"
 LEAST_AREA_PX = 16  # two windows a side
 _LARGEST = float(np.finfo(np.float32).max)
-_BLOCK_PX = 1 << 19  # worked on together: 4 MB of chips, whose arrays fit in 100 MB
+_BLOCK_PX = 1 << 20  # worked on together: 8 MB of chips
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def _block(chips: NDArray[np.floating], context: ChipContext, yardstick: Yardsti
         **_fits(areas, pixels),
         **_spectrum(spectra, yardstick),
         **_bands(pixels, spectra, yardstick),
-        **_spikes(pixels, spectra),
+        **_spikes(pixels),
         **_correlation(pixels, yardstick),
         **_points(pixels, context),
         **_texture(pixels, yardstick),
@@ -144,6 +145,8 @@ def _refused(chips: NDArray[np.floating]) -> NDArray[np.str_]:
 def _but(measure: Measure, why: NDArray[np.str_]) -> Measure:
     """The measure, but a reason where ``why`` (n,) has one."""
     gone = why != ""
+    if not gone.any():
+        return measure
     return Measure(np.where(gone, np.nan, measure.values), np.where(gone, why, measure.reasons))
 
 
@@ -195,12 +198,11 @@ def _fits(areas: HomogeneousAreas, pixels: Values) -> Measures:
     area = ln_area(pixels, areas.mask((pixels.shape[1], pixels.shape[2])))
     cumulants = log_cumulants(area)
     gamma, k_law = fit_gamma(cumulants), fit_k(cumulants)
-    pure, none = np.isinf(k_law.texture), np.isnan(k_law.texture)
     together = correlated_px(areas.correlation[:, :, area.chips.places], 2)
     found = {
         "gamma_looks": area.chips.measure(gamma.looks),
-        "k_looks": area.chips.measure(k_law.looks, none, NOT_K),
-        "k_texture": _k_texture(area, k_law.texture, pure, none),
+        "k_looks": area.chips.measure(k_law.looks, np.isnan(k_law.looks), NOT_K),
+        "k_texture": _k_texture(area, k_law.texture),
         "ks_gamma": ks_distance(area, gamma),
         "ks_k": ks_distance(area, k_law),
         "ks_log_normal": ks_distance(area, fit_log_normal(cumulants)),
@@ -209,11 +211,10 @@ def _fits(areas: HomogeneousAreas, pixels: Values) -> Measures:
     return {name: _but(measure, areas.reasons) for name, measure in found.items()}
 
 
-def _k_texture(area: LnArea, texture: Values, pure: NDArray[np.bool_], none: NDArray[np.bool_]) -> Measure:
-    held = area.chips.measure(np.where(pure, 1.0, texture), none, NOT_K)
-    speckle = np.zeros(len(held.reasons), dtype=np.bool_)
-    speckle[area.chips.places[pure]] = True
-    return _but(held, np.where(speckle, PURE, ""))
+def _k_texture(area: LnArea, texture: Values) -> Measure:
+    pure = np.isinf(texture)
+    held = area.chips.measure(np.where(pure, 1.0, texture), np.isnan(texture), NOT_K)
+    return _but(held, np.where(area.chips.measure(pure).values == 1, PURE, ""))
 
 
 def _spectrum(spectra: Periodograms, yardstick: Yardstick | None) -> Measures:
@@ -245,11 +246,11 @@ def _bands(pixels: Values, spectra: Periodograms, yardstick: Yardstick | None) -
     }
 
 
-def _spikes(pixels: Values, spectra: Periodograms) -> Measures:
+def _spikes(pixels: Values) -> Measures:
     rows, cols = (size // 8 * 8 for size in pixels.shape[1:])
     # A grid has bins of its own only in multiples of its period.
-    whole = spectra if pixels.shape[1:] == (rows, cols) else periodograms(pixels[:, :rows, :cols])
-    board, latent = grid_spikes(whole, 2), grid_spikes(whole, 8)
+    flat = flat_periodograms(pixels[:, :rows, :cols])
+    board, latent = grid_spikes(flat, 2), grid_spikes(flat, 8)
     return {
         "checkerboard_ratio": board.peak_over_median,
         "checkerboard_p_value": board.p_value,
@@ -275,11 +276,9 @@ def _correlation(pixels: Values, yardstick: Yardstick | None) -> Measures:
 def _points(pixels: Values, context: ChipContext) -> Measures:
     points = point_responses(pixels)
     found = {"bright_points": points.chips.measure(np.bincount(points.chip, minlength=len(points.chips.fit)))}
-    axes = [
-        ("azimuth", points.azimuth, context.azimuth_spacing_m),
-        ("range", points.range_, context.range_spacing_m),
-    ]
-    for axis, cut, spacing_m in axes:
+    spacings_m = (context.azimuth_spacing_m, context.range_spacing_m)
+    cuts = (points.azimuth, points.range_)
+    for axis, cut, spacing_m in zip(("azimuth", "range"), cuts, spacings_m, strict=True):
         width = points.chip_medians(cut.irw_px)
         metres = Measure(width.values * (spacing_m or 1.0), width.reasons)
         found[f"irw_{axis}_m"] = metres if spacing_m else _missing(width, NO_SPACING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -94,6 +95,7 @@ class PolarBins:
         return np.asarray(np.add.reduceat(inside, self.starts, axis=1) / counts)
 
 
+@lru_cache(maxsize=16)
 def polar_bins(
     shape: tuple[int, int], low_cycles_per_px: float = 0.05, radial_bins: int = 12, angular_bins: int = 1
 ) -> PolarBins:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -107,6 +108,7 @@ class _Windows:
         return self.mean(x[:, :, :-lag] * x[:, :, lag:], (0, lag))
 
 
+@lru_cache(maxsize=64)
 def _indicator(size: int, window_px: int, shorter: int) -> NDArray[np.float32]:
     """(size - shorter, windows): 1 / length inside a window that is ``shorter`` than window_px."""
     first = np.arange(0, size - window_px + 1, window_px // 2)

@@ -20,9 +20,6 @@ from sarcurate.io.set_figures import (
     SetStyle,
     counted,
     faint_grid,
-    funnel,
-    gap_closed,
-    physics_pca,
     set_styles,
 )
 
@@ -30,15 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 Values = NDArray[np.float64]
-__all__ = [
-    "enl_bands",
-    "funnel",
-    "gap_closed",
-    "ghost_against_retention",
-    "marginal_curves",
-    "physics_pca",
-    "spectrum_bands",
-]
 Tables = Mapping[str, pd.DataFrame]
 
 DB_PER_LN = 10 / math.log(10)

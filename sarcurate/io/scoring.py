@@ -35,7 +35,9 @@ class _Block:
 def measure_chips(
     chips: ChipSet, context: ChipContext, yardstick: Yardstick | None, workers: int = 1
 ) -> pd.DataFrame:
-    """Scorecard of every chip, in the manifest's order; a chip's row is the same in any company.
+    """Scorecard of every chip, in the manifest's order.
+
+    The same bits for any number of workers; in other company a chip's values may differ by rounding (1e-12).
 
     Columns: who the chip is (``score_table.IDENTITY``), then one float64 column per measure with NaN where
     there is none, then ``reasons``: JSON {"measure": "why"} with sorted keys, "" where nothing is missing.

@@ -113,8 +113,8 @@ def _plane(real: Values, sets: Mapping[str, Values]) -> tuple[dict[str, Values],
 def gap_closed(quality: Mapping[str, Mapping[str, Any]]) -> bytes:
     """Share of the gap between source and target that each made set closes, by measure, with intervals.
 
-    0 is the source as it is, 1 real against real. Where there is no share or no interval, none is drawn, and
-    the label counts it.
+    0 is the source as it is, 1 real against real. Where there is no share, none is drawn, and the label
+    counts it. A share beyond -1.5 or 2 stands on the frame as an arrow with its number.
 
     Args:
         quality: by set, with ``gap_closed_<measure>`` (fraction or None) and the same name with ``_low`` and
@@ -148,6 +148,7 @@ def gap_closed(quality: Mapping[str, Mapping[str, Any]]) -> bytes:
 
 
 _Gap = tuple[float | None, float | None, float | None]
+_GAP_FRAME = (-1.5, 2.0)
 _NO_GAP: _Gap = (None, None, None)
 
 
@@ -176,8 +177,15 @@ def _gap_marks(axis: Axes, rows: Values, gaps: Sequence[_Gap], name: str, style:
         if share is None:
             continue
         if low is not None and high is not None:
-            axis.hlines(row, low, high, color=style.colour, lw=2)
-        axis.plot(share, row, style.marker, ms=5.5, color=style.colour)
+            axis.hlines(row, *np.clip([low, high], *_GAP_FRAME), color=style.colour, lw=2)
+        shown = min(max(share, _GAP_FRAME[0]), _GAP_FRAME[1])
+        marker = "<" if share < shown else ">" if share > shown else style.marker
+        axis.plot(shown, row, marker, ms=5.5, color=style.colour, clip_on=False)
+        if shown != share:
+            away = {"xytext": (7 if share < shown else -7, 0), "textcoords": "offset points", "fontsize": 7}
+            axis.annotate(
+                f"{share:.3g}", (shown, row), ha="left" if share < shown else "right", va="center", **away
+            )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from sarcurate.models.reference_network import ReferenceNetwork, outputs
 
 PAIR_COLUMNS = ("content_retention", "content_z", "ghost_ncc", "ghost_z")
 NO_VECTOR = "a measure of the physics vector is missing"
+NO_LENGTH = "no target length, or too few real chips of the class with one"
+LEAST_OF_CLASS = 5
 NOT_TRAINED = "the reference network was trained on no chip of this class"
 
 
@@ -62,11 +64,13 @@ class Judge:
                     "physics_distance": distance,
                     "memorisation_ratio": memory.ratio.values,
                     "class_probability": own_class(probabilities, table["label"], self.network.classes),
+                    "target_length_over_class": length_over_class(table, train.train_scores),
                 },
                 {
                     "physics_distance": [NO_VECTOR] * len(table),
                     "memorisation_ratio": memory.ratio.reasons.tolist(),
                     "class_probability": [NOT_TRAINED] * len(table),
+                    "target_length_over_class": [NO_LENGTH] * len(table),
                 },
             ),
             features,
@@ -98,3 +102,10 @@ def own_class(
     return np.array(
         [row[place[label]] if label in place else np.nan for row, label in zip(probabilities, labels, strict=True)]
     )
+
+
+def length_over_class(table: pd.DataFrame, real: pd.DataFrame) -> NDArray[np.float64]:
+    """(n,) target length over the median length of real chips of the same class; NaN where either is missing."""
+    lengths = real.groupby("label")["target_length_m"]
+    usual = lengths.median().where(lengths.count() >= LEAST_OF_CLASS)
+    return (table["target_length_m"] / table["label"].map(usual)).to_numpy(np.float64)

@@ -22,7 +22,14 @@ from sarcurate.io.pair_scores import real_ghosts
 from sarcurate.io.reference import Reference
 from sarcurate.io.score_table import measure_names, with_measures
 from sarcurate.io.sensors import SensorProfile
-from sarcurate.models.made_scores import NO_VECTOR, own_class, with_pairs
+from sarcurate.models.made_scores import (
+    NO_LENGTH,
+    NO_VECTOR,
+    NOT_TRAINED,
+    length_over_class,
+    own_class,
+    with_pairs,
+)
 from sarcurate.models.reference_network import (
     HELD_BACK_FOLD,
     NetworkSettings,
@@ -93,8 +100,13 @@ def fit_reference(
             "physics_distance": left_out_distances(vectors, folds),
             "memorisation_ratio": train_ratios(features, folds),
             "class_probability": agreement,
+            "target_length_over_class": _left_out_lengths(table, folds),
         },
-        {"physics_distance": [NO_VECTOR] * len(table), "class_probability": [TRAINED_ON] * len(table)},
+        {
+            "physics_distance": [NO_VECTOR] * len(table),
+            "class_probability": [NOT_TRAINED if fold == HELD_BACK_FOLD else TRAINED_ON for fold in folds],
+            "target_length_over_class": [NO_LENGTH] * len(table),
+        },
     )
     ghosts = real_ghosts(chips, settings.null_references, seed)
     table = with_pairs(table, ghosts, ("ghost_ncc", "ghost_z"))
@@ -128,6 +140,15 @@ def _left_out_scores(
         mine = replace(chips, manifest=chips.manifest[folds == fold])
         parts.append(scoring.measure_chips(mine, context, others, workers))
     return pd.concat(parts).sort_values("chip_id", ignore_index=True)
+
+
+def _left_out_lengths(table: pd.DataFrame, folds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Target lengths over those of the same class in other folds."""
+    ratios = np.empty(len(table))
+    for fold in np.unique(folds):
+        mine = folds == fold
+        ratios[mine] = length_over_class(table[mine], table[~mine])
+    return ratios
 
 
 def measure_limits(

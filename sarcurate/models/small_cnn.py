@@ -134,7 +134,7 @@ def _batches(images: Sequence[NDArray[Any]], batch_size: int) -> Iterator[NDArra
 
 
 def warmup_cosine(updates: int) -> Callable[[int], float]:
-    """Share of the peak learning rate at each update: linear warm-up over a tenth, then half a cosine to 0."""
+    """Share of the peak learning rate: linear warm-up over a tenth, then half a cosine to 0."""
     warmup = max(1, round(updates * WARMUP_FRACTION))
 
     def factor(update: int) -> float:

@@ -41,8 +41,8 @@ def run(params: Params, inputs: Inputs, selection: Path, metrics: Path) -> list[
         params.dataset.classes,
         params.curate.max_per_class,
     )
+    numbers = {**curated.metrics, **left_out_passes(reference, gates), "funnel": curation.funnel_of(curated)}
     write_selection(selection, curated.selection)
     metrics.parent.mkdir(parents=True, exist_ok=True)
-    numbers = {**curated.metrics, **left_out_passes(reference, gates), "funnel": curation.funnel_of(curated)}
     metrics.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return curation.funnel_lines(curated)

@@ -109,7 +109,8 @@ def _images(params: Params, train: Mapping[str, ChipSet], selection: Selection) 
 def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
     """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
     evaluate = params.evaluate
-    known = set(images) - {REAL} | {name + CURATED for name in set(images) - {REAL, SOURCE}}
+    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE}
+    known = {SOURCE, *made, *(name + CURATED for name in made)}
     for arm in evaluate.arms:
         unknown = sorted(set(arm.add) - known)
         if unknown:

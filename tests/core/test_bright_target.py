@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from sarcurate.core.bright_target import bright_target_mask, target_measures
+from sarcurate.core.bright_target import _extents_m, bright_target_mask, target_measures
 from sarcurate.errors import DataError
 
 NAMES = ["target_to_clutter_db", "target_length_m", "target_width_m", "target_fraction"]
@@ -64,6 +64,26 @@ def test_a_bar_has_its_length_and_width(angle_deg: float, spacing_m: tuple[float
     assert 0.95 <= got["target_fraction"].values[0] / (pixels / chip.size) <= wider * 1.1
 
 
+def test_ratio_is_that_of_mask_and_what_is_beyond_three_pixels_of_it() -> None:
+    chips = speckle(2)
+    chips[0, 20:40, 28:36] *= 30
+    chips[1, 20:40, 28:36] *= 3000  # whose spread lies close by
+    chips[:, 17:20, 28:36] *= 2
+    ratio_db = target_measures(chips, 1.0, 1.0)["target_to_clutter_db"].values
+    for chip, mask, found in zip(chips, bright_target_mask(chips), ratio_db, strict=True):
+        beyond = ~ndimage.binary_dilation(mask, np.ones((7, 7)))
+        assert found == pytest.approx(10 * math.log10(chip[mask].mean() / chip[beyond].mean()), abs=1e-9)
+
+
+def test_extent_of_a_mask_counts_whole_pixels() -> None:
+    masks = np.zeros((3, 32, 32), dtype=bool)
+    masks[0, 10:15, 7:10] = True  # 5 m by 6 m: range is the longer axis
+    masks[1, 3, 4:8] = True
+    length_m, width_m = _extents_m(masks, 1.0, 2.0)
+    np.testing.assert_allclose(length_m, [6.0, 8.0, 0.0])
+    np.testing.assert_allclose(width_m, [5.0, 1.0, 0.0])
+
+
 def test_spacing_scales_lengths_alone() -> None:
     chips = np.stack([bar(30.0, 8.0, 20.0, (1.0, 1.0)), bar(16.0, 6.0, 70.0, (1.0, 1.0))])
     one, five = target_measures(chips, 1.0, 1.0), target_measures(chips, 5.0, 5.0)
@@ -74,9 +94,9 @@ def test_spacing_scales_lengths_alone() -> None:
 
 def test_a_body_seen_as_scattered_points_is_one_target() -> None:
     chip = speckle(1)[0]
-    for row in range(14, 51, 5):
+    for row in range(14, 55, 8):  # a pixel of spread each: 4 dark ones between
         chip[row : row + 2, 31:33] += 100.0
-    assert target_measures(chip[None], 1.0, 1.0)["target_length_m"].values[0] == pytest.approx(37, abs=3)
+    assert target_measures(chip[None], 1.0, 1.0)["target_length_m"].values[0] == pytest.approx(42, abs=3)
 
 
 def test_the_largest_area_at_the_centre_is_the_target_and_the_nearest_where_none_is() -> None:

@@ -129,11 +129,13 @@ def test_fewer_chips_than_measures_are_still_fit() -> None:
     assert np.isfinite(physics_distance(real, fit_standard(real))).all()
 
 
-def test_too_few_whole_chips_are_refused() -> None:
+def test_fewer_than_four_whole_chips_are_refused() -> None:
     values = np.random.default_rng(8).normal(size=(30, 26))
-    values[12:, 0] = np.nan
+    values[4:, 0] = np.nan
+    assert np.isfinite(physics_distance(values[:4], fit_standard(values))).all()
+    values[3:, 0] = np.nan
     with pytest.raises(
-        DataError, match=r"12 of 30 chips have all 26 measures, expected 13 or more\nFix: add real"
+        DataError, match=r"3 of 30 chips have all 26 measures, expected 4 or more\nFix: add real"
     ):
         fit_standard(values)
 

@@ -131,7 +131,10 @@ def test_chipsets_are_taken_as_such(tmp_path: Path) -> None:
     found = measure_paths([root], Radiometry.SIGMA0)
     assert [record["chip"] for record in found] == [f"{index:024d}" for index in range(3)]
     file = save(tmp_path / "a.npy", speckle(1))
-    assert one(file, Radiometry.SIGMA0, spacing_m=(1.0, 2.0)) == found[1] | {"chip": str(file)}
+    alone = one(file, Radiometry.SIGMA0, spacing_m=(1.0, 2.0))
+    assert alone["reasons"] == found[1]["reasons"]
+    for name in set(COLUMNS) - set(alone["reasons"]):
+        assert alone[name] == pytest.approx(found[1][name], rel=1e-9, abs=1e-12), name
     with pytest.raises(RadiometryError, match="holds sigma0 chips, declared was intensity"):
         measure_paths([root], Radiometry.INTENSITY)
     with pytest.raises(ParamsError, match="whose manifest holds the spacing"):

@@ -16,7 +16,8 @@ from PIL import Image
 from sarcurate.core.marginal import QUANTILE_LEVELS
 from sarcurate.core.scorecard_columns import RING_COLUMNS
 from sarcurate.errors import DataError
-from sarcurate.io import quality_figures
+from sarcurate.io import quality_figures, set_figures
+from sarcurate.io.set_figures import set_styles
 
 RNG = np.random.default_rng(0)
 HOSTILE = r"$\frac{$"
@@ -52,9 +53,9 @@ FIGURES: dict[str, Callable[[], bytes]] = {
     "spectrum": lambda: quality_figures.spectrum_bands(scores(30), {HOSTILE: scores(20), "b": scores(9)}),
     "marginal": lambda: quality_figures.marginal_curves(LAW, {HOSTILE: LAW + 1}),
     "ghost": lambda: quality_figures.ghost_against_retention({HOSTILE: scores(20)}, {"ghost_z": 3.0}),
-    "funnel": lambda: quality_figures.funnel(ROWS),
-    "pca": lambda: quality_figures.physics_pca(VECTORS, {HOSTILE: VECTORS + 1}, VECTORS + 9),
-    "gap": lambda: quality_figures.gap_closed(quality()),
+    "funnel": lambda: set_figures.funnel(ROWS),
+    "pca": lambda: set_figures.physics_pca(VECTORS, {HOSTILE: VECTORS + 1}, VECTORS + 9),
+    "gap": lambda: set_figures.gap_closed(quality()),
 }
 every_figure = pytest.mark.parametrize("name", FIGURES)
 
@@ -207,7 +208,7 @@ def test_limits_of_other_measures_and_missing_columns_are_refused() -> None:
 
 
 def test_funnel_has_a_panel_per_set_and_says_what_each_step_took(drawn: list[Any]) -> None:
-    quality_figures.funnel(ROWS)
+    set_figures.funnel(ROWS)
     panels = [axis for axis in drawn[0].axes if axis.get_title()]
     assert [axis.get_title() for axis in panels] == ["psd", HOSTILE]
     assert [text.get_text().strip() for text in panels[0].texts] == ["20", "15 (\u22125)", "15"]
@@ -218,7 +219,7 @@ def test_funnel_has_a_panel_per_set_and_says_what_each_step_took(drawn: list[Any
 @pytest.mark.parametrize("rows", [[], [{"set": "psd", "step": "made"}]])
 def test_funnel_without_numbers_is_refused(rows: list[dict[str, Any]]) -> None:
     with pytest.raises(DataError, match="funnel"):
-        quality_figures.funnel(rows)
+        set_figures.funnel(rows)
 
 
 def test_components_are_those_of_the_real_chips_z_scores(drawn: list[Any]) -> None:
@@ -226,7 +227,7 @@ def test_components_are_those_of_the_real_chips_z_scores(drawn: list[Any]) -> No
     common = rng.standard_normal((500, 1))
     # Two measures that are one thing, in units far apart, and a third alone: variances 2 and 1 of 3.
     real = np.hstack([common * 1e4, common * 1e-3, rng.standard_normal((500, 1))]) + np.array([5e4, 1.0, 0.0])
-    quality_figures.physics_pca(real, {"far": real + np.array([2e4, 2e-3, 0.0])}, None)
+    set_figures.physics_pca(real, {"far": real + np.array([2e4, 2e-3, 0.0])}, None)
     axis = drawn[0].axes[0]
     assert axis.get_xlabel().startswith("first component (67 %")
     assert "(33 %)" in axis.get_ylabel()
@@ -240,7 +241,7 @@ def test_components_are_those_of_the_real_chips_z_scores(drawn: list[Any]) -> No
 
 def test_95_percent_ellipse_holds_95_percent_of_normal_chips(drawn: list[Any]) -> None:
     real = np.random.default_rng(5).standard_normal((400, 3))
-    quality_figures.physics_pca(real, {}, None)
+    set_figures.physics_pca(real, {}, None)
     axis = drawn[0].axes[0]
     edge = next(line for line in axis.lines if line.get_label() == "real, 95 %")
     half = np.array([edge.get_xdata().max(), edge.get_ydata().max()])
@@ -252,7 +253,7 @@ def test_95_percent_ellipse_holds_95_percent_of_normal_chips(drawn: list[Any]) -
 def test_chips_without_a_vector_are_counted_and_constant_measures_do_no_harm(drawn: list[Any]) -> None:
     made = VECTORS.copy()
     made[:5, 2] = np.nan
-    quality_figures.physics_pca(
+    set_figures.physics_pca(
         np.hstack([VECTORS, np.ones((60, 1))]), {"psd": np.hstack([made, made[:, :1]])}, None
     )
     assert "psd, n = 60 (5 n/a)" in legend_of(drawn[0])
@@ -262,11 +263,11 @@ def test_chips_without_a_vector_are_counted_and_constant_measures_do_no_harm(dra
 def test_vectors_too_few_or_of_other_measures_are_refused() -> None:
     for real, made in ((VECTORS[:2], {}), (VECTORS[:, :1], {}), (VECTORS, {"psd": VECTORS[:, :4]})):
         with pytest.raises(DataError, match="physics PCA"):
-            quality_figures.physics_pca(real, made, None)
+            set_figures.physics_pca(real, made, None)
 
 
 def test_gap_marks_stand_at_their_shares_and_missing_ones_are_counted(drawn: list[Any]) -> None:
-    quality_figures.gap_closed(quality())
+    set_figures.gap_closed(quality())
     axis = drawn[0].axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["enl", "mmd"]
     assert [float(line.get_xdata()[0]) for line in lines_of(axis, 1)] == [0.5, 1.0]
@@ -275,14 +276,22 @@ def test_gap_marks_stand_at_their_shares_and_missing_ones_are_counted(drawn: lis
     assert legend_of(drawn[0]) == ["psd (1 n/a)", f"{HOSTILE} (1 n/a)"]
 
 
+def test_shares_far_beyond_stand_on_the_frame_with_their_number(drawn: list[Any]) -> None:
+    far = {"gap_closed_a": -7.25, "gap_closed_a_low": -30.0, "gap_closed_a_high": -0.5, "gap_closed_b": 9.0}
+    set_figures.gap_closed({"psd": far})
+    axis = drawn[0].axes[0]
+    marks = lines_of(axis, 1)
+    assert [(line.get_marker(), float(line.get_xdata()[0])) for line in marks] == [("<", -1.5), (">", 2.0)]
+    assert {"-7.25", "9"} <= {text.get_text() for text in axis.texts}
+    np.testing.assert_allclose(axis.collections[0].get_segments()[0][:, 0], [-1.5, -0.5])
+
+
 def test_no_gap_at_all_is_refused() -> None:
     with pytest.raises(DataError, match="no gap closed"):
-        quality_figures.gap_closed({"floor": {"mmd_physics": 0.1}})
+        set_figures.gap_closed({"floor": {"mmd_physics": 0.1}})
 
 
 def test_the_source_and_the_real_chips_look_the_same_in_every_figure() -> None:
-    from sarcurate.io.set_figures import set_styles
-
     alone, together = set_styles(["a"]), set_styles(["source", "a", "b"])
     assert alone["a"] == together["a"]
     assert len({style.colour for style in together.values()}) == 4

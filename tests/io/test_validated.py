@@ -8,7 +8,7 @@ import pytest
 
 from sarcurate.errors import DataError, LeakageError
 from sarcurate.io.chipset import open_chipset
-from sarcurate.io.validated import require_validated, write_validated
+from sarcurate.io.validated import require_validated, require_validated_revisions, write_validated
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def _edit(note: Path, **values: Any) -> None:
 )
 def test_other_or_failed_sets_are_refused(values: dict[str, Any], note: Path, train: dict[str, Path]) -> None:
     _edit(note, **values)
-    with pytest.raises(DataError, match=r"source-train has revision [0-9a-f]{16}, but what passed") as caught:
+    with pytest.raises(DataError, match=r"the source train set has revision [0-9a-f]{16}, but what passed") as caught:
         require_validated(note, train)
     assert "dvc repro validate" in caught.value.fix
 
@@ -52,3 +52,12 @@ def test_without_a_note_nothing_runs(text: str | None, note: Path, train: dict[s
 def test_test_chips_are_refused_first(note: Path, train: dict[str, Path], tiny_sets: Any) -> None:
     with pytest.raises(LeakageError, match="may be read here"):
         require_validated(note, train | {"target": tiny_sets.parts()["target-test"]})
+
+
+def test_one_side_alone_can_be_asked_for_by_its_revision(note: Path, train: dict[str, Path]) -> None:
+    target = open_chipset(train["target"], splits=("train",)).revision
+    require_validated_revisions(note, {"target": target})
+    with pytest.raises(DataError, match=rf"the target train set has revision {16 * '0'}, .* is {target[:16]}"):
+        require_validated_revisions(note, {"target": 64 * "0"})
+    with pytest.raises(DataError, match="the source train set has revision"):
+        require_validated_revisions(note, {"source": target})

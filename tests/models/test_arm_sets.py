@@ -10,10 +10,20 @@ from numpy.typing import NDArray
 from sarcurate.errors import DataError
 from sarcurate.io import evidence
 from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.selection import Choice, Selection, make_selection
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
 from sarcurate.models.arm_runs import FinishedRun
-from sarcurate.models.arm_sets import REAL, ModelSpace, TestSet, own_limits, predictions, training_images
+from sarcurate.models.arm_sets import (
+    CURATED,
+    REAL,
+    ModelSpace,
+    TestSet,
+    curated,
+    own_limits,
+    predictions,
+    training_images,
+)
 
 TestSet.__test__ = False  # type: ignore[attr-defined]  # no test class, whatever its name says
 SPACE = ModelSpace(["B-52", "F-16"], 32)
@@ -22,6 +32,14 @@ SPACE = ModelSpace(["B-52", "F-16"], 32)
 def _train(tiny_sets: Any, name: str) -> ChipSet:
     path = tiny_sets.made()[name] if name in tiny_sets.made() else tiny_sets.parts()[name]
     return open_chipset(path, splits=("train",))
+
+
+def _selection(chips: ChipSet, kept: dict[str, str]) -> Selection:
+    """All chips of a set; those in ``kept`` under the label given there."""
+    return make_selection(
+        Choice(row["chip_id"], row["chip_id"] in kept, kept.get(row["chip_id"], row["label"]), "why not")
+        for row in chips.rows()
+    )
 
 
 def test_images_come_in_order_of_chip_id_with_their_labels(tiny_sets: Any) -> None:
@@ -42,7 +60,8 @@ def test_source_chips_keep_their_own_range_and_made_chips_take_the_targets(tiny_
     target, source, physics = (
         _train(tiny_sets, name) for name in ("target-train", "source-train", "physics")
     )
-    images = training_images(SPACE, target, ("source", source), {"physics": physics})
+    none = _selection(physics, {})
+    images = training_images(SPACE, target, ("source", source), {"physics": physics}, none)
     assert list(images) == [REAL, "source", "physics"]
     assert images[REAL].limits_db == own_limits(target) == images["physics"].limits_db
     assert images["source"].limits_db == own_limits(source) != own_limits(target)
@@ -54,6 +73,76 @@ def test_limits_are_those_of_all_train_chips(tiny_sets: Any) -> None:
     pooled = np.stack([chips.intensity(row["chip_id"]) for row in chips.rows()]).ravel()
     expected = np.percentile(10 * np.log10(pooled[pooled > 0].astype(float)), arm_data.LIMIT_PERCENTILES)
     np.testing.assert_allclose(own_limits(chips), expected)
+
+
+# --- curated sets
+
+
+@pytest.fixture
+def physics(tiny_sets: Any) -> ChipSet:
+    return _train(tiny_sets, "physics")
+
+
+def test_kept_chips_keep_their_images_and_take_the_selections_labels(physics: ChipSet) -> None:
+    whole = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    ids = list(physics.manifest["chip_id"])
+    places = [1, 4, 6]
+    own = [physics.manifest["label"].iloc[place] for place in places]
+    relabelled = "F-16" if own[1] == "B-52" else "B-52"
+    labels = [own[0], relabelled, own[2]]
+    selection = _selection(physics, dict(zip([ids[place] for place in places], labels, strict=True)))
+    found = curated(SPACE, physics, whole, selection)
+    assert found is not None
+    np.testing.assert_array_equal(found.images, whole.images[places])
+    assert [SPACE.classes[index] for index in found.labels] == labels
+    assert found.pixels_sha256 == tuple(whole.pixels_sha256[place] for place in places)
+    assert (found.limits_db, found.is_real) == (whole.limits_db, False)
+
+
+def test_a_selection_of_all_chips_is_the_whole_set(physics: ChipSet) -> None:
+    whole = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    labels = dict(zip(physics.manifest["chip_id"], physics.manifest["label"], strict=True))
+    found = curated(SPACE, physics, whole, _selection(physics, labels))
+    assert found is not None
+    np.testing.assert_array_equal(found.images, whole.images)
+    np.testing.assert_array_equal(found.labels, whole.labels)
+
+
+def test_without_a_kept_chip_there_is_no_curated_set(physics: ChipSet) -> None:
+    whole = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    assert curated(SPACE, physics, whole, _selection(physics, {})) is None
+
+
+def test_a_chip_that_the_selection_does_not_know_is_refused(physics: ChipSet) -> None:
+    whole = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    lacking = make_selection(_selection(physics, {}).choices[2:])
+    first = physics.manifest["chip_id"].iloc[0]
+    with pytest.raises(DataError, match=f"the selection knows nothing of 2 chips, such as {first}") as caught:
+        curated(SPACE, physics, whole, lacking)
+    assert "dvc repro" in caught.value.fix
+
+
+def test_a_label_that_is_no_class_is_refused_only_on_a_kept_chip(physics: ChipSet) -> None:
+    whole = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    first, second = physics.manifest["chip_id"].iloc[:2]
+    with pytest.raises(DataError, match=r"labels \['F-15'\] that dataset\.classes does not name"):
+        curated(SPACE, physics, whole, _selection(physics, {first: "F-15"}))
+    rejected = Choice(first, False, "F-15", "no such class")
+    others = [c for c in _selection(physics, {second: "F-16"}).choices if c.chip_id != first]
+    found = curated(SPACE, physics, whole, make_selection([rejected, *others]))
+    assert found is not None
+    assert found.labels.tolist() == [1]
+
+
+def test_curated_sets_stand_beside_the_whole_ones_where_a_chip_is_kept(tiny_sets: Any) -> None:
+    target, source = (_train(tiny_sets, name) for name in ("target-train", "source-train"))
+    made = {name: _train(tiny_sets, name) for name in ("physics", "psd")}
+    kept = dict.fromkeys(made["physics"].manifest["chip_id"].iloc[:3], "B-52")
+    choices = [c for chips in made.values() for c in _selection(chips, kept).choices]
+    images = training_images(SPACE, target, ("source", source), made, make_selection(choices))
+    assert list(images) == [REAL, "source", "physics", "physics" + CURATED, "psd"]
+    assert len(images["physics" + CURATED].labels) == 3
+    assert len(images["physics"].labels) == len(made["physics"].manifest)
 
 
 class _Known:

@@ -13,6 +13,7 @@ import pytest
 from sarcurate.errors import DataError, LeakageError, ParamsError
 from sarcurate.io import evidence, lineage
 from sarcurate.io.chipset import open_chipset
+from sarcurate.io.selection import Choice, Selection, make_selection, read_selection, write_selection
 from sarcurate.models import arm_runs, resnet
 from sarcurate.stages import evaluate
 
@@ -37,6 +38,12 @@ def _metrics(paths: Any) -> dict[str, Any]:
 
 def _arm(name: str, add: list[str], oversample: bool = False, classical: bool = False) -> dict[str, Any]:
     return {"name": name, "add": add, "oversample": oversample, "classical": classical}
+
+
+def _runs(params: Any, paths: Any, selection: Selection) -> dict[str, arm_runs.ArmRun]:
+    """The planned runs of seed 0 by arm."""
+    images = evaluate._images(params, evaluate._open_train(paths.inputs), selection)
+    return {arm: run for (arm, seed), run in evaluate._planned(params, images).items() if seed == 0}
 
 
 def _class_folders(root: Path, tiny_sets: Any) -> Path:
@@ -131,7 +138,8 @@ def test_run_keys_name_the_runs_without_training(
 def test_seeds_are_outermost_and_shared_by_the_arms(
     tiny_evaluation: Any, tiny_params: Callable[..., Any]
 ) -> None:
-    images = evaluate._images(tiny_params(), evaluate._open_train(tiny_evaluation.inputs))
+    selection = read_selection(tiny_evaluation.inputs.selection)
+    images = evaluate._images(tiny_params(), evaluate._open_train(tiny_evaluation.inputs), selection)
     runs = evaluate._planned(tiny_params(), images)
     assert list(runs) == [("real-only", 0), ("real+physics", 0), ("real-only", 1), ("real+physics", 1)]
     seeds = [run.seed for run in runs.values()]
@@ -143,19 +151,159 @@ def test_oversampling_and_classical_reach_the_runs(
 ) -> None:
     arms = [_arm("real-only", []), _arm("more", [], oversample=True), _arm("jitter", [], classical=True)]
     params = tiny_params({"evaluate.arms": arms, "evaluate.seeds": 1})
-    images = evaluate._images(params, evaluate._open_train(tiny_evaluation.inputs))
+    selection = read_selection(tiny_evaluation.inputs.selection)
+    images = evaluate._images(params, evaluate._open_train(tiny_evaluation.inputs), selection)
     runs = {name: run for (name, _seed), run in evaluate._planned(params, images).items()}
     assert runs["more"].repeat_to == max(len(part.labels) for part in images.values())
     assert [run.classical for run in runs.values()] == [False, False, True]
     assert len({run.key() for run in runs.values()}) == 3
 
 
+@pytest.mark.parametrize("name", ["gan", "gan-curated", "source-curated", "real", "real-curated"])
 def test_an_arm_of_an_unknown_set_is_refused(
-    tiny_evaluation: Any, tiny_params: Callable[..., Any], tmp_path: Path
+    name: str, tiny_evaluation: Any, tiny_params: Callable[..., Any], tmp_path: Path
 ) -> None:
-    params = tiny_params({"evaluate.arms": [_arm("real-only", []), _arm("real+gan", ["gan"])]})
-    with pytest.raises(ParamsError, match=r"arm real\+gan adds \['gan'\]"):
+    params = tiny_params({"evaluate.arms": [_arm("real-only", []), _arm("real+x", ["physics", name])]})
+    with pytest.raises(ParamsError, match=rf"arm real\+x adds \['{name}'\]; there are .*'physics-curated'"):
         evaluate.run(params, tiny_evaluation.inputs, tiny_evaluation.outputs, tmp_path)
+
+
+# --- curated sets
+
+CURATED_ARMS = [
+    _arm("real-only", []),
+    _arm("real+physics", ["physics"]),
+    _arm("kept", ["physics-curated"]),
+    _arm("none-kept", ["psd-curated"]),
+]
+
+
+@pytest.fixture(scope="module")
+def some_kept(tiny_sets: Any) -> Selection:
+    """Three physics chips are kept, the last of them under the other label; no psd chip is."""
+    choices = []
+    for name, path in tiny_sets.made().items():
+        rows = list(open_chipset(path, splits=("train",)).rows())
+        keep = [row["chip_id"] for row in rows if name == "physics"][1:4]
+        for row in rows:
+            kept = row["chip_id"] in keep
+            other = {"B-52": "F-16", "F-16": "B-52"}[row["label"]]
+            label = other if row["chip_id"] in keep[-1:] else row["label"]
+            choices.append(Choice(row["chip_id"], kept, label, "" if kept else "too bright"))
+    return make_selection(choices)
+
+
+@pytest.fixture(scope="module")
+def with_curated(
+    some_kept: Selection,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Any:
+    """An evaluate of one seed with arms of curated sets, on a Selection of its own."""
+    folder = tmp_path_factory.mktemp("curated")
+    write_selection(folder / "selection.parquet", some_kept)
+    made = evaluate_paths(folder)
+    made = replace(made, inputs=replace(made.inputs, selection=folder / "selection.parquet"))
+    evaluate.run(_curated_params(tiny_params), made.inputs, made.outputs, made.cache)
+    return made
+
+
+def _curated_params(tiny_params: Callable[..., Any]) -> Any:
+    return tiny_params({"evaluate.arms": CURATED_ARMS, "evaluate.seeds": 1})
+
+
+def test_a_curated_arm_is_trained_on_kept_chips_alone_under_the_selections_labels(
+    with_curated: Any, some_kept: Selection, tiny_params: Callable[..., Any]
+) -> None:
+    params = _curated_params(tiny_params)
+    runs = _runs(params, with_curated, some_kept)
+    physics = {row["chip_id"]: row for row in _chips(with_curated.inputs.made["physics"])}
+    (added,) = runs["kept"].added
+    expected = {physics[chip_id]["pixels_sha256"]: label for chip_id, label in some_kept.kept.items()}
+    names = [params.dataset.classes[index] for index in added.labels]
+    assert dict(zip(added.pixels_sha256, names, strict=True)) == expected
+    assert len(expected) == 3
+    assert sum(physics[chip_id]["label"] != label for chip_id, label in some_kept.kept.items()) == 1
+    (whole,) = runs["real+physics"].added
+    for pixels, image in zip(added.pixels_sha256, added.images, strict=True):
+        np.testing.assert_array_equal(image, whole.images[whole.pixels_sha256.index(pixels)])
+
+
+def _chips(path: Path) -> list[dict[str, Any]]:
+    return list(open_chipset(path, splits=("train",)).rows())
+
+
+def test_training_counts_are_those_of_the_kept_chips(with_curated: Any) -> None:
+    arms = _metrics(with_curated)["arms"]
+    real, physics = len(_chips(with_curated.inputs.target_train)), len(_chips(with_curated.inputs.made["physics"]))
+    found = {name: numbers["n_train"] for name, numbers in arms.items()}
+    assert found == {"real-only": real, "real+physics": real + physics, "kept": real + 3, "none-kept": real}
+
+
+def test_a_curated_set_without_a_kept_chip_is_the_baseline(with_curated: Any) -> None:
+    table = pd.read_parquet(with_curated.outputs.predictions)
+    keys = table.groupby("arm")["run_key"].unique().map(list)
+    assert keys["none-kept"] == keys["real-only"]
+    assert len({*keys.map(tuple)}) == 3
+    baseline, none = (
+        table[table["arm"] == name].reset_index(drop=True) for name in ("real-only", "none-kept")
+    )
+    pd.testing.assert_series_equal(baseline["predicted"], none["predicted"])
+
+
+def test_a_selection_changes_the_revision_and_the_curated_arms_alone(
+    with_curated: Any,
+    some_kept: Selection,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    first = next(iter(some_kept.kept))
+    fewer = make_selection(
+        replace(choice, kept=False, reason="rejected by Ann") if choice.chip_id == first else choice
+        for choice in some_kept.choices
+    )
+    write_selection(tmp_path / "selection.parquet", fewer)
+    again = evaluate_paths(tmp_path)
+    inputs = replace(with_curated.inputs, selection=tmp_path / "selection.parquet")
+    evaluate.run(_curated_params(tiny_params), inputs, again.outputs, with_curated.cache)
+    assert count_training() == 1
+    before, after = _metrics(with_curated), _metrics(again)
+    assert after["arms"]["kept"]["n_train"] == before["arms"]["kept"]["n_train"] - 1
+    for name in ("real-only", "real+physics", "none-kept"):
+        assert after["arms"][name]["n_correct"] == before["arms"][name]["n_correct"]
+    assert after["dataset_revision"] != before["dataset_revision"]
+
+
+def test_the_revision_is_the_hash_of_all_sets_and_the_selection(
+    tiny_evaluation: Any, with_curated: Any, some_kept: Selection
+) -> None:
+    inputs = tiny_evaluation.inputs
+    train = [inputs.target_train, inputs.source_train, *inputs.made.values()]
+    revisions = [open_chipset(path, splits=("train",)).revision for path in train]
+    revisions.append(open_chipset(inputs.target_test, splits=("test",)).revision)
+    for made, selection in ((tiny_evaluation, read_selection(inputs.selection)), (with_curated, some_kept)):
+        expected = lineage.dataset_revision([*revisions, selection.revision])
+        assert _metrics(made)["dataset_revision"] == expected
+
+
+def test_a_selection_of_other_chips_is_refused_before_any_training(
+    with_curated: Any,
+    some_kept: Selection,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    write_selection(tmp_path / "selection.parquet", make_selection(some_kept.choices[1:]))
+    paths = evaluate_paths(tmp_path / "out")
+    inputs = replace(paths.inputs, selection=tmp_path / "selection.parquet")
+    with pytest.raises(DataError, match=f"knows nothing of 1 chips, such as {some_kept.choices[0].chip_id}"):
+        evaluate.run(_curated_params(tiny_params), inputs, paths.outputs, paths.cache)
+    assert count_training() == 0
+    assert not (tmp_path / "out").exists()
 
 
 # --- external tests
