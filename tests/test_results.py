@@ -128,6 +128,58 @@ def test_changed_params_make_runs_stale(
         results.assemble(runs, params_folder, workspaces=None)
 
 
+CURATED_ARM = """arms:
+  - {name: real-only, add: [], oversample: false, classical: false}
+  - {name: kept, add: [psd-curated], oversample: false, classical: false}
+"""
+JUDGEMENT = [  # a value each of reference, score and curate
+    ("null_references: 20", "null_references: 21"),
+    ("\n  bootstrap_draws: 200", "\n  bootstrap_draws: 300"),
+    ("max_per_class: null                # chips kept", "max_per_class: 3                   # chips kept"),
+]
+
+
+@pytest.fixture
+def curated_runs(workspace: Path, params_folder: Path, tmp_path: Path) -> Path:
+    """As ``runs``, where the second arm is one of curated chips."""
+    for path in (workspace / "params.yaml", params_folder / "quick.yaml"):
+        head, _, rest = path.read_text().partition("arms:\n")
+        path.write_text(head + CURATED_ARM + rest[rest.index("  seeds:") :])
+    table = pd.read_parquet(workspace / "metrics/predictions.parquet")
+    table.replace({"arm": {"real+source": "kept"}}).to_parquet(workspace / "metrics/predictions.parquet")
+    arms = {"real-only": {"n_train": 6}, "kept": {"n_train": 7}}
+    numbers = {"dataset_revision": "abc", "arms": arms}
+    (workspace / "metrics/evaluation.json").write_text(json.dumps(numbers))
+    results.collect(workspace, params_folder / "quick.yaml", tmp_path / "results" / "runs")
+    (tmp_path / "results" / "notes.md").write_text("Read with care.\n")
+    return tmp_path / "results" / "runs"
+
+
+def _edit(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    assert text.count(before) == 1
+    path.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize(("before", "after"), JUDGEMENT, ids=["reference", "score", "curate"])
+def test_other_gates_make_arms_of_curated_chips_stale(
+    before: str, after: str, curated_runs: Path, params_folder: Path
+) -> None:
+    assert "| kept | 7 |" in results.assemble(curated_runs, params_folder, workspaces=None)
+    _edit(params_folder / "quick.yaml", before, after)
+    with pytest.raises(DataError, match="run kept seed 0 is stale: its arm is not today's"):
+        results.assemble(curated_runs, params_folder, workspaces=None)
+
+
+@pytest.mark.parametrize(("before", "after"), JUDGEMENT, ids=["reference", "score", "curate"])
+def test_other_gates_leave_arms_of_whole_sets_alone(
+    before: str, after: str, runs: Path, params_folder: Path
+) -> None:
+    page = results.assemble(runs, params_folder, workspaces=None)
+    _edit(params_folder / "quick.yaml", before, after)
+    assert results.assemble(runs, params_folder, workspaces=None) == page
+
+
 def test_other_code_makes_runs_stale(
     runs: Path, params_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from ruamel.yaml import YAML
 
 from sarcurate import __version__, workspace
 from sarcurate.errors import ParamsError
+from sarcurate.io.verdicts import HEADER, read_verdicts
 from sarcurate.params import read_params
 
 QUICK = Path(__file__).resolve().parents[1] / "params" / "quick.yaml"
@@ -156,11 +158,11 @@ def test_external_inputs_become_deps_of_the_stages_that_read_them(own: Path) -> 
     workspace.init(own, None, settings, refresh=True)
     stages = _yaml(own / "dvc.yaml")["stages"]
     assert stages["acquire"]["deps"] == ["in/target", "in/target.csv", "my-sensor.yaml"]
-    assert "my-sensor.yaml" in stages["ingest"]["deps"]
-    assert "my-sensor.yaml" in stages["translate"]["deps"]
+    for name in ("ingest", "reference", "translate", "score"):
+        assert "my-sensor.yaml" in stages[name]["deps"], name
     assert "in/rules.yaml" in stages["validate"]["deps"]
     assert {"in/far", "backbone.safetensors", "my-sensor.yaml"} <= set(stages["evaluate"]["deps"])
-    for name in ("split", "report"):
+    for name in ("split", "curate", "report"):
         assert not {"in/far", "in/rules.yaml", "in/target", "my-sensor.yaml"} & set(stages[name]["deps"])
 
 
@@ -200,3 +202,15 @@ def test_refresh_keeps_lines_that_were_added_to_gitignore(own: Path) -> None:
     path.write_text(before + "/incoming\n")
     workspace.init(own, None, {}, refresh=True)
     assert path.read_text() == before + "/incoming\n"
+
+
+def test_a_new_workspace_has_a_file_of_verdicts_and_a_refresh_keeps_it(fresh: Path, own: Path) -> None:
+    path = own / "data" / "verdicts.csv"
+    assert (fresh / "data" / "verdicts.csv").read_text() == HEADER + "\n"
+    assert read_verdicts(path).rows == ()
+    line = f"abc,{64 * '0'},reject,,two noses,Ann,2026-01-31T13:05:00Z\n"
+    path.write_text(HEADER + "\n" + line)
+    workspace.init(own, None, {}, refresh=True)
+    assert path.read_text() == HEADER + "\n" + line
+    done = subprocess.run(["git", "check-ignore", "data/verdicts.csv"], cwd=own, capture_output=True)
+    assert done.stdout == b""  # it is for git

@@ -120,13 +120,8 @@ def class_count_bars(counts: Mapping[str, Sequence[int]], class_names: Sequence[
         axis = figure.subplots()
         starts = table.cumsum(axis=0) - table
         for i, origin in enumerate(counts):
-            axis.barh(
-                range(len(class_names)),
-                table[i],
-                left=starts[i],
-                color=COLOURS[i % len(COLOURS)],
-                label=printable(origin),
-            )
+            colour, label = COLOURS[i % len(COLOURS)], printable(origin)
+            axis.barh(range(len(class_names)), table[i], left=starts[i], color=colour, label=label)
         for row, total in enumerate(table.sum(axis=0)):
             axis.annotate(f" {int(total)}", (total, row), va="center", fontsize=8)
         name_rows(axis, class_names)

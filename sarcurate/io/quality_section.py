@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sarcurate.core.scorecard import VECTOR
 from sarcurate.io import quality_figures, set_figures
+from sarcurate.io.gates import Gate, bounds
 from sarcurate.io.measure_limits import limit_line
 from sarcurate.io.reference import Reference
 from sarcurate.io.report_html import Block, Cell, Figure, Paragraph, Section, Table
@@ -134,18 +135,13 @@ def curation_section(
 
 
 def _gate_row(reference: Reference, gate: Mapping[str, Any]) -> list[Cell]:
-    name, own = gate["measure"], [gate["low"], gate["high"]]
-    if any(limit is not None for limit in own):
-        low, high = own
-        told = (f"at least {low:g}" if low is not None else "") + (
-            f" at most {high:g}" if high is not None else ""
-        )
-        return [name, f"{told.strip()}: own limit of the params"]
-    limits = reference.limits[name]
-    line = limit_line(
-        name, limits, gate["side"], reference.sensor, reference.n_chips, reference.confidence
-    )
-    return [name, line]
+    name = gate["measure"]
+    if gate["low"] is None and gate["high"] is None:
+        limits = reference.limits[name]
+        about = reference.sensor, reference.n_chips, reference.confidence
+        return [name, limit_line(name, limits, gate["side"], *about)]
+    ends = zip(("at least", "at most"), bounds(Gate(**gate), reference.limits), strict=True)
+    return [name, "; ".join(f"{word} {end.value:.4g}, {end.origin}" for word, end in ends if end)]
 
 
 def _by_set(scores: pd.DataFrame) -> dict[str, pd.DataFrame]:

@@ -74,7 +74,7 @@ def physics_pca(real: Values, made: Mapping[str, Values], source: Values | None)
         frame = _frame(seen.values(), sigma)
         for name, places in seen.items():
             shown = np.clip(places[np.isfinite(places).all(axis=1)][:MOST_POINTS], *frame)
-            look = {
+            look: dict[str, Any] = {
                 "marker": styles[name].marker,
                 "color": styles[name].colour,
                 "label": counted(name, places[:, 0]),
@@ -137,7 +137,7 @@ def gap_closed(quality: Mapping[str, Mapping[str, Any]]) -> bytes:
             above: Any = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             axis.annotate(word, (value, 1), (0, 3), ha="center", fontsize=8, **above)
         for k, (name, gaps) in enumerate(shares.items(), start=1):
-            rows = np.arange(len(measures)) + 0.7 * (k / (len(shares) + 1) - 0.5)
+            rows = np.arange(len(measures), dtype=np.float64) + 0.7 * (k / (len(shares) + 1) - 0.5)
             _gap_marks(axis, rows, [gaps.get(measure, _NO_GAP) for measure in measures], name, styles[name])
         name_rows(axis, [measure.replace("_", " ") for measure in measures])
         axis.set_xlabel("share of the gap between source and real target closed")
@@ -182,9 +182,9 @@ def _gap_marks(axis: Axes, rows: Values, gaps: Sequence[_Gap], name: str, style:
         marker = "<" if share < shown else ">" if share > shown else style.marker
         axis.plot(shown, row, marker, ms=5.5, color=style.colour, clip_on=False)
         if shown != share:
-            away = {"xytext": (7 if share < shown else -7, 0), "textcoords": "offset points", "fontsize": 7}
+            side = "left" if share < shown else "right"
             axis.annotate(
-                f"{share:.3g}", (shown, row), ha="left" if share < shown else "right", va="center", **away
+                f"{share:.3g}", (shown, row), (0, 5), textcoords="offset points", ha=side, fontsize=7
             )
 
 

@@ -23,6 +23,8 @@ TOLD: dict[str, Side] = {
     "wasserstein_ln": "upper",
     "correlation_distance": "upper",
     "hf_energy_ratio": "both",
+    "occupied_band_azimuth": "lower",
+    "occupied_band_range": "lower",
     "checkerboard_ratio": "upper",
     "ghost_z": "upper",
     "memorisation_ratio": "lower",

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,23 @@ from sarcurate.stages import report
 HOSTILE = '<script>alert("x")&'
 
 
+def _judged(tiny_judged: Any) -> report.Quality:
+    made = tiny_judged.scores()
+    return report.Quality(
+        made.quality,
+        tiny_judged.curation(),
+        made.marginal,
+        made.scores,
+        made.source_scores,
+        tiny_judged.references()["target"],
+    )
+
+
 @pytest.fixture(scope="module")
-def inputs(tiny_sets: Any, tiny_evaluation: Any) -> report.Inputs:
-    parts = tiny_sets.parts()
+def inputs(tiny_sets: Any, tiny_judged: Any, tiny_evaluation: Any) -> report.Inputs:
+    parts, outputs = tiny_sets.parts(), tiny_evaluation.outputs
     sets = {"source": parts["source-train"], "target": parts["target-train"], **tiny_sets.made()}
-    return report.Inputs(tiny_evaluation.outputs.metrics, tiny_evaluation.outputs.curves, sets)
+    return report.Inputs(outputs.metrics, outputs.curves, _judged(tiny_judged), sets)
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +74,46 @@ def test_every_set_is_shown_with_its_revision(page: str, inputs: report.Inputs) 
         assert open_chipset(path, splits=("train",)).revision[:16] in page
 
 
+def test_the_page_says_how_near_the_made_sets_are_and_by_how_much_the_gap_closed(
+    page: str, inputs: report.Inputs
+) -> None:
+    assert "Quality of the made sets" in page
+    assert "16 real train chips of fucheng1-sim" in page
+    quality = json.loads(inputs.judged.quality.read_text())
+    for entry in quality["sets"].values():
+        assert f">{entry['log_psd_distance']:.3g}<" in page
+        assert f">{100 * entry['gap_closed_log_psd_distance']:.0f} %<" in page
+    assert f">{quality['floor']['log_psd_distance']:.3g}<" in page
+    for alt in ("Gap closed", "ENL", "Radial log spectra", "Content retention", "Principal components"):
+        assert re.search(rf'alt="{alt}[^"]*"', page), alt
+
+
+def test_the_page_holds_funnel_gates_and_what_they_promise(
+    page: str, inputs: report.Inputs, tiny_params: Callable[..., Any]
+) -> None:
+    assert 'alt="Funnel of curation per set"' in page
+    inside = json.loads(inputs.judged.curation.read_text())["real_chips_inside_all_gates"]
+    assert f"left out fold by fold, {100 * inside:.1f} %" in page
+    for gate in tiny_params().curate.gates:
+        limit = next(re.finditer(rf"<td[^>]*>{gate.measure}</td>\s*<td[^>]*>([^<]*)</td>", page)).group(1)
+        own = gate.low is not None
+        assert ("own limit of the params" in limit) is own
+        assert ("99 % of real fucheng1-sim chips, confidence" in limit) is not own
+        assert ("16 train chips" in limit) is not own
+
+
 @pytest.mark.parametrize(
     ("evidence", "expected"), [("smoke", True), ("simulated_target", False), ("real", False)]
 )
 def test_only_a_smoke_run_carries_the_banner(
-    evidence: str, expected: bool, inputs: report.Inputs, tiny_params: Callable[..., Any], tmp_path: Path
+    evidence: str,
+    expected: bool,
+    inputs: report.Inputs,
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(report, "_quality", lambda *_: [])  # its pictures take seconds and are no matter here
     report.run(tiny_params({"dataset.evidence": evidence}), inputs, tmp_path)
     text = (tmp_path / "index.html").read_text()
     assert ('class="banner"' in text) is expected
@@ -81,7 +128,7 @@ def test_the_report_repeats_byte_for_byte(
 
 
 def test_a_hostile_class_name_is_escaped(
-    tiny_evaluation: Any, tiny_params: Callable[..., Any], tmp_path: Path
+    tiny_evaluation: Any, tiny_judged: Any, tiny_params: Callable[..., Any], tmp_path: Path
 ) -> None:
     header = Header("toy", Radiometry.INTENSITY, "train", (-20.0, 10.0))
     with ChipSetWriter(tmp_path / "chips", header) as writer:
@@ -93,7 +140,10 @@ def test_a_hostile_class_name_is_escaped(
     dataset = params.dataset.model_copy(update={"classes": [HOSTILE, "F-16"]})
     outputs = tiny_evaluation.outputs
     inputs = report.Inputs(
-        outputs.metrics, outputs.curves, dict.fromkeys(("source", "target"), tmp_path / "chips")
+        outputs.metrics,
+        outputs.curves,
+        _judged(tiny_judged),
+        dict.fromkeys(("source", "target"), tmp_path / "chips"),
     )
     report.run(params.model_copy(update={"dataset": dataset}), inputs, tmp_path / "report")
     text = (tmp_path / "report" / "index.html").read_text()
@@ -106,5 +156,5 @@ def test_test_chips_are_never_shown(
 ) -> None:
     sets = {**inputs.sets, "target": tiny_sets.parts()["target-test"]}
     with pytest.raises(LeakageError, match="test"):
-        report.run(tiny_params(), report.Inputs(inputs.metrics, inputs.curves, sets), tmp_path / "out")
+        report.run(tiny_params(), replace(inputs, sets=sets), tmp_path / "out")
     assert not (tmp_path / "out").exists()

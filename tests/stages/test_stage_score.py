@@ -19,7 +19,7 @@ from sarcurate.io.reference import TRAIN_SCORES, open_reference
 from sarcurate.io.score_table import IDENTITY, measure_names, read_scores
 from sarcurate.stages import score
 
-BEYOND = ("physics_distance", "memorisation_ratio", "class_probability")
+BEYOND = ("physics_distance", "memorisation_ratio", "class_probability", "target_length_over_class")
 PAIRS = ("content_retention", "content_z", "ghost_ncc", "ghost_z")
 
 
