@@ -173,6 +173,23 @@ WRONG = [
     ("validate.max_class_ratio", 0.5, "greater than or equal to 1"),
     ("validate.min_dynamic_range_db", -1.0, "greater than or equal to 0"),
     ("validate.max_nodata_fraction", 1.5, "less than or equal to 1"),
+    ("reference.content", 0.5, "greater than 0.5"),
+    ("reference.content", 1.0, "less than 1"),
+    ("reference.confidence", 0.4, "greater than 0.5"),
+    ("reference.null_references", 4, "greater than or equal to 5"),
+    ("reference.null_references", 201, "less than or equal to 200"),
+    ("reference.network.updates", 0, "greater than or equal to 1"),
+    ("reference.network.batch_size", 1, "greater than or equal to 2"),
+    ("reference.network.learning_rate", 0.0, "greater than 0"),
+    ("reference.network.threads", 0, "greater than or equal to 1"),
+    ("score.interval_level", 1.0, "less than 1"),
+    ("score.bootstrap_draws", 99, "greater than or equal to 100"),
+    ("curate.gates.0.measure", "ENL", "match pattern"),
+    ("curate.gates.0.side", "above", "'lower', 'upper' or 'both'"),
+    ("curate.gates.0.high", float("inf"), "finite number"),
+    ("curate.gates.0.low", "3", "valid number"),
+    ("curate.gates.0.if_missing", "drop", "'keep' or 'reject'"),
+    ("curate.max_per_class", 0, "greater than or equal to 1"),
     ("translate.same_pixels", "on", "valid boolean"),
     ("translate.same_pixels", 1, "valid boolean"),
     ("evaluate.arms.1.name", "Real", "match pattern"),
@@ -215,6 +232,18 @@ def test_a_value_out_of_bounds_is_named_with_what_was_found(dotted: str, value: 
     assert "has 1 wrong value" in problem
 
 
+def _gate(measure: str, **values: Any) -> dict[str, Any]:
+    return {"measure": measure, "side": "both", "low": None, "high": None, "if_missing": "keep"} | values
+
+
+def test_gates_may_have_no_limits_one_or_two_and_there_may_be_none() -> None:
+    data = _data()
+    good = [_gate("enl"), _gate("mean_db", low=3.0, high=3.0), _gate("ghost_z", side="upper", high=2.5)]
+    for gates in (good, []):
+        data["curate"]["gates"] = gates
+        assert len(check_params(data, HERE).curate.gates) == len(gates)
+
+
 def test_several_wrong_values_are_all_named() -> None:
     data = _data()
     data["evaluate"]["seeds"] = 0
@@ -243,6 +272,10 @@ def test_several_wrong_values_are_all_named() -> None:
         ("evaluate.arms.0.classical", True, "first arm is the baseline"),
         ("evaluate.arms", [], "at least 1 item"),
         ("acquire.source.kind", "simulatd", "'simulated', 'public_set', 'folder'"),
+        ("curate.gates", [_gate("enl"), _gate("enl", side="upper")], "gates must name distinct measures"),
+        ("curate.gates.0", _gate("enl", side="lower", high=3.0), "side lower has no high"),
+        ("curate.gates.0", _gate("enl", side="upper", low=3.0), "side upper has no low"),
+        ("curate.gates.0", _gate("enl", low=3.5, high=3.0), "low 3.5 is above high 3"),
     ],
 )
 def test_rules_over_several_values(dotted: str, value: Any, message: str) -> None:

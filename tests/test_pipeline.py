@@ -69,7 +69,11 @@ class Workspace:
         }
 
     def metrics(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "metrics" / "evaluation.json").read_text())
+        return self.numbers("evaluation")
+
+    def numbers(self, name: str) -> dict[str, Any]:
+        """What stands in ``metrics/NAME.json``."""
+        found: dict[str, Any] = json.loads((self.root / "metrics" / f"{name}.json").read_text())
         return found
 
     def trained(self) -> dict[str, tuple[int, int]]:
@@ -98,7 +102,7 @@ def _copy(made: Workspace, folder: Path) -> Workspace:
 
 
 def _quick(folder: Path) -> Workspace:
-    return _init(folder, "quick", evaluate__threads=1)
+    return _init(folder, "quick", evaluate__threads=1, reference__network__threads=1)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +142,10 @@ def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
     assert list(metrics["arms"]) == ["real-only", "real+source", "real+physics", "real+psd"]
     page = (quick_graph.root / "metrics" / "report" / "index.html").read_text()
     assert metrics["dataset_revision"] in page
+    assert "Gap closed" in page
+    assert list(quick_graph.numbers("quality")["sets"]) == ["source", "physics", "psd"]
+    scores = pd.read_parquet(quick_graph.root / "data" / "scores.parquet")
+    assert quick_graph.numbers("curation")["n_made"] == len(scores) > 0
     assert "no evidence" in page
 
 
@@ -191,6 +199,56 @@ def test_an_added_arm_is_the_only_one_trained(quick: Workspace) -> None:
 
 
 @pytest.mark.slow
+def test_a_gate_costs_curate_and_what_follows_and_trains_arms_of_kept_chips_alone(quick: Workspace) -> None:
+    arms = YAML(typ="safe", pure=True).load(quick.root / "params.yaml")["evaluate"]["arms"]
+    kept_arm = {"name": "kept", "add": ["psd-curated"], "oversample": False, "classical": False}
+    quick.change("evaluate.arms", [*arms, kept_arm])
+    quick.change("curate.gates", [])
+    assert quick.repro() == JUDGED
+    before, trained, first = quick.lock(), quick.trained(), quick.metrics()
+    assert len(trained) == 5 * 2
+    scores = pd.read_parquet(quick.root / "data" / "scores.parquet")
+    psd = scores[scores["set"] == "psd"]
+    middle = float(np.sort(psd["mean_db"])[1])
+    gate = {"measure": "mean_db", "side": "lower", "low": middle, "high": None, "if_missing": "keep"}
+    quick.change("curate.gates", [gate])
+    assert quick.repro() == JUDGED
+    after = quick.lock()
+    assert [name for name in STAGES if after[name] != before[name]] == JUDGED
+    again = quick.trained()
+    assert {key: again[key] for key in trained} == trained
+    assert len(again) == len(trained) + 2  # the arm of kept chips, two seeds
+    metrics = quick.metrics()
+    assert metrics["arms"]["kept"]["n_train"] == first["arms"]["kept"]["n_train"] - 1
+    for name in ("real-only", "real+physics", "real+psd"):
+        assert metrics["arms"][name]["n_correct"] == first["arms"][name]["n_correct"]
+    assert metrics["dataset_revision"] != first["dataset_revision"]
+
+
+@pytest.mark.slow
+def test_a_verdict_rejects_a_chip_and_costs_curate_and_what_follows(quick: Workspace) -> None:
+    quick.change("curate.gates", [])
+    quick.repro()
+    trained, first = quick.trained(), quick.metrics()
+    chip = pd.read_parquet(quick.root / "data" / "scores.parquet").iloc[0]
+    verdicts = quick.root / "data" / "verdicts.csv"
+    line = f"{chip['chip_id']},{{}},reject,,two noses,Ann,2026-01-31T13:05:00Z\n"
+    verdicts.write_text(verdicts.read_text() + line.format(chip["pixels_sha256"]))
+    assert "data/verdicts.csv" in quick.say("dvc", "status")
+    assert quick.repro() == JUDGED
+    fates = pd.read_parquet(quick.root / "data" / "selection.parquet").set_index("chip_id")
+    assert fates.index[~fates["kept"]].tolist() == [chip["chip_id"]]
+    assert fates.loc[chip["chip_id"], "reason"] == "rejected by Ann: two noses"
+    assert quick.numbers("curation")["n_rejected_by_people"] == 1
+    assert quick.metrics()["dataset_revision"] != first["dataset_revision"]
+    assert quick.trained() == trained  # no arm is of curated chips
+    verdicts.write_text(verdicts.read_text().replace(chip["pixels_sha256"], 64 * "0"))
+    assert quick.repro() == JUDGED
+    assert quick.numbers("curation")["n_stale_verdicts"] == 1
+    assert quick.metrics()["dataset_revision"] == first["dataset_revision"]
+
+
+@pytest.mark.slow
 def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> None:
     before, first = quick.trained(), quick.metrics()
     raw = quick.root / "data" / "raw" / "target"
@@ -229,7 +287,7 @@ def test_a_misspelt_param_stops_the_run(quick: Workspace) -> None:
 def test_same_seed_gives_the_same_bytes(quick_graph: Workspace, tmp_path: Path) -> None:
     again = _quick(tmp_path / "again")
     assert again.repro() == STAGES
-    folders = ("data/chips", "data/real", "data/translated")
+    folders = ("data/chips", "data/real", "data/translated", "data/reference")
     chips = quick_graph.bytes_of(*folders)
     assert len(chips) > 200
     assert again.bytes_of(*folders) == chips
@@ -285,11 +343,14 @@ def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None)
         tmp_path_factory.mktemp("own") / "my",
         "paper",
         dataset__classes=["ship", "tank"],
-        dataset__footprint_m=32.0,
+        dataset__footprint_m=64.0,
         acquire__source__radiometry="uint8_relative",
         acquire__target__radiometry="uint8_relative",
         split__target__train_per_class=6,
         split__folds=2,
+        reference__network__updates=2,
+        reference__network__threads=1,
+        score__bootstrap_draws=100,
         evaluate__arms=baseline,
         evaluate__seeds=1,
         evaluate__image_px=32,
@@ -298,7 +359,7 @@ def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None)
         evaluate__threads=1,
         evaluate__bootstrap_draws=200,
     )
-    for side, side_px in (("source", 32), ("target", 16)):
+    for side, side_px in (("source", 64), ("target", 32)):  # smaller ones have no physics vector
         for label in ("ship", "tank"):
             for index in range(9):
                 seed = _seed_of(side, label, index)
@@ -332,7 +393,7 @@ def test_own_chips_run_through_and_stay_relative(own_graph: Workspace) -> None:
 def test_an_added_chip_is_noticed_and_gives_another_revision(own: Workspace) -> None:
     before = own.metrics()["dataset_revision"]
     assert "up to date" in own.say("dvc", "status")
-    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 32)
+    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 64)
     assert "incoming/source" in own.say("dvc", "status")
     assert own.repro()[:5] == STAGES[:5]
     assert own.metrics()["dataset_revision"] != before
@@ -345,7 +406,7 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
     folders = ("data/chips", "data/real", "data/translated", "metrics/report")
     before = own.bytes_of(*folders)
     broken = own.root / "incoming" / "target" / "ship" / "broken.png"
-    _write_png(broken, 98, 16)
+    _write_png(broken, 98, 32)
     broken.write_bytes(broken.read_bytes()[:90])
     done = own.call("dvc", "repro")
     assert done.returncode != 0
@@ -367,7 +428,7 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
 @pytest.mark.slow
 def test_chips_that_fail_validation_stop_the_run_with_a_report(own: Workspace) -> None:
     own.change("validate.max_class_ratio", 1.0)
-    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 32)
+    _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 64)
     own.change("validate.severities", {"class-balance": "error"})
     done = own.call("dvc", "repro")
     assert done.returncode != 0
@@ -407,11 +468,17 @@ def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
 @pytest.mark.parametrize(
     "command",
     [
+        "reference data/validated.json data/real/source-train data/real/target-test out/source out/target",
         "translate data/validated.json data/real/source-train data/real/target-test out/physics out/psd",
         "translate data/validated.json data/chips/source data/real/target-train out/physics out/psd",
+        "score data/validated.json data/real/source-train data/real/target-test data/reference/target "
+        "data/translated/physics data/translated/psd out/s.parquet out/o.parquet out/q.json out/m.csv",
         "evaluate data/validated.json data/real/source-train data/real/target-test data/real/target-test "
-        "data/translated/physics data/translated/psd out/e.json out/p.parquet out/l.csv out/confusion",
-        "report data/validated.json metrics/evaluation.json metrics/training_loss.csv data/real/source-train "
+        "data/translated/physics data/translated/psd data/selection.parquet "
+        "out/e.json out/p.parquet out/l.csv out/confusion",
+        "report data/validated.json metrics/evaluation.json metrics/training_loss.csv "
+        "metrics/quality.json metrics/curation.json metrics/marginal.csv "
+        "data/scores.parquet data/source_scores.parquet data/reference/target data/real/source-train "
         "data/real/target-test data/translated/physics data/translated/psd out/report",
     ],
     ids=lambda command: command.split()[0],
@@ -449,6 +516,8 @@ def test_a_cut_of_real_chips_runs_through(
         acquire__target__max_per_class=12,
         split__target__train_per_class=6,
         split__folds=2,
+        reference__network__updates=2,
+        reference__network__threads=1,
         evaluate__arms=tiny_data()["evaluate"]["arms"],
         evaluate__seeds=1,
         evaluate__image_px=32,

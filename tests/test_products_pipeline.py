@@ -15,7 +15,10 @@ import pytest
 from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-STAGES = ["acquire", "ingest", "split", "validate", "translate", "evaluate", "report"]
+STAGES = [
+    *("acquire", "ingest", "split", "validate", "reference"),
+    *("translate", "score", "curate", "evaluate", "report"),
+]
 FOOTPRINT_M = 40.0
 CLASSES = ["B-52", "F-16"]
 BLOCKS, PER_BLOCK = 8, 4  # groups of neighbouring targets, and targets in each

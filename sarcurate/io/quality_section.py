@@ -48,14 +48,14 @@ def quality_section(
     """
     real, made = reference.train_scores, _by_set(scores)
     with_source = {**made, SOURCE: source}
-    curves = {name: part["intensity_db"].to_numpy() / DB_PER_NEPER for name, part in laws.groupby(SET)}
+    curves = {str(name): part["intensity_db"].to_numpy() / DB_PER_NEPER for name, part in laws.groupby(SET)}
     own = {gate["measure"]: gate["low"] for gate in gates if gate["low"] is not None}
     blocks: list[Block] = [
         Paragraph(
             f"Every number is taken against {reference.n_chips} real train chips of {reference.sensor}; no "
-            "test chip was looked at. Distances of the real chips themselves are those of chips left out fold by "
-            "fold. The floor is real against real, halves by groups: no made set can be expected below it. "
-            "Gap closed: 0 % is the source as it is, 100 % the floor."
+            "test chip was looked at. Distances of the real chips themselves are those of chips left out "
+            "fold by fold. The floor is real against real, halves by groups: no made set can be expected "
+            "below it. Gap closed: 0 % is the source as it is, 100 % the floor."
         ),
         Figure(
             set_figures.gap_closed({name: one for name, one in quality["sets"].items() if name != SOURCE}),
@@ -120,7 +120,8 @@ def curation_section(
         if passed is None
         else f"Of the real train chips, left out fold by fold, {100 * passed:.1f} % "
         f"[{100 * curation['real_chips_inside_all_gates_low']:.1f}, "
-        f"{100 * curation['real_chips_inside_all_gates_high']:.1f}] pass all gates with limits of the reference."
+        f"{100 * curation['real_chips_inside_all_gates_high']:.1f}] pass all gates with limits of the "
+        "reference."
     )
     blocks: list[Block] = [
         Figure(
@@ -178,5 +179,9 @@ def _interval(numbers: Mapping[str, Any], name: str, percent: bool = False) -> l
     value, low, high = (numbers.get(key) for key in (name, f"{name}_low", f"{name}_high"))
     if value is None:
         return [None, None]
-    form = (lambda x: f"{100 * x:.0f} %") if percent else (lambda x: f"{x:.3g}")
-    return [form(value), None if low is None or high is None else f"{form(low)} to {form(high)}"]
+    told, *ends = (None if x is None else _number(x, percent) for x in (value, low, high))
+    return [told, None if None in ends else " to ".join(map(str, ends))]
+
+
+def _number(value: float, percent: bool) -> str:
+    return f"{100 * value:.0f} %" if percent else f"{value:.3g}"

@@ -13,6 +13,7 @@ from PIL import Image
 
 from sarcurate.errors import DataError
 from sarcurate.io.decoding import PICTURE_SUFFIXES, SAVE_AGAIN, Stored, read_any_tiff, read_stored, wrong
+from sarcurate.io.plain_tiff import read_plain_tiff
 from sarcurate.io.safe import IMAGE_LIMITS, ImageLimits, atomic_write, check_image_bounds, read_bounded
 
 __all__ = [
@@ -81,7 +82,10 @@ def read_tiff(path: Path, limits: ImageLimits = IMAGE_LIMITS) -> NDArray[np.floa
     Raises:
         DataError: as :func:`read_chip`, and for another element type.
     """
-    array = read_any_tiff(read_bounded(path, limits.max_bytes), path, limits).array
+    data = read_bounded(path, limits.max_bytes)
+    array = read_plain_tiff(data, limits, str(path))
+    if array is None:
+        array = read_any_tiff(data, path, limits).array
     if array.dtype not in (np.float32, np.uint16):
         raise wrong(path, f"{array.dtype} pixels", "float32 or uint16", "make the chip again from its source")
     if not np.isfinite(array).all():

@@ -51,9 +51,11 @@ def measure_chips(
     Raises:
         DataError: for a missing, broken or changed chip file.
     """
-    starts = range(0, len(chips.manifest), BLOCK_CHIPS)
-    rows = [chips.manifest.iloc[start : start + BLOCK_CHIPS] for start in starts]
-    blocks = [_Block(replace(chips, manifest=part), context, yardstick) for part in rows]
+    # A worker needs no more of the manifest; whole rows would travel to it and back in memory.
+    files = chips.manifest[["chip_id", "file_name", "pixels_sha256"]]
+    starts = range(0, len(files), BLOCK_CHIPS)
+    parts = [files.iloc[start : start + BLOCK_CHIPS] for start in starts]
+    blocks = [_Block(replace(chips, manifest=part), context, yardstick) for part in parts]
     measured = run_map(_measure_block, blocks, f"measuring {chips.root.name}", workers)
     identity = chips.manifest[list(IDENTITY)].reset_index(drop=True)
     return pd.concat([identity, pd.concat(measured, ignore_index=True)], axis=1)

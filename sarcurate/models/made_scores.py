@@ -100,12 +100,15 @@ def own_class(
     """(n,) probability that the network gives each chip's own label; NaN for a class it does not know."""
     place = {name: column for column, name in enumerate(classes)}
     return np.array(
-        [row[place[label]] if label in place else np.nan for row, label in zip(probabilities, labels, strict=True)]
+        [
+            row[place[label]] if label in place else np.nan
+            for row, label in zip(probabilities, labels, strict=True)
+        ]
     )
 
 
 def length_over_class(table: pd.DataFrame, real: pd.DataFrame) -> NDArray[np.float64]:
-    """(n,) target length over the median length of real chips of the same class; NaN where either is missing."""
+    """(n,) target length over the median of real chips of the same class; NaN where either is missing."""
     lengths = real.groupby("label")["target_length_m"]
     usual = lengths.median().where(lengths.count() >= LEAST_OF_CLASS)
     return (table["target_length_m"] / table["label"].map(usual)).to_numpy(np.float64)

@@ -151,19 +151,24 @@ def _left_out_lengths(table: pd.DataFrame, folds: NDArray[np.int64]) -> NDArray[
     return ratios
 
 
-def measure_limits(
-    values: pd.Series, folds: NDArray[np.int64], settings: FitSettings
-) -> MeasureLimits:
+def measure_limits(values: pd.Series, folds: NDArray[np.int64], settings: FitSettings) -> MeasureLimits:
     """Limits of one measure and the share of left-out chips inside them; None where too few have a value."""
     known = values.to_numpy(np.float64)
     there = ~np.isnan(known)
     want = settings.content, settings.confidence
-    pair = two_sided_limits(known, *want) if there.sum() > 1 else (None, None)
-    single = (lower_limit(known, *want), upper_limit(known, *want)) if there.any() else (None, None)
-    return MeasureLimits(*single, *pair, _pass_rates(known[there], folds[there], settings))
+    low, high = two_sided_limits(known, *want) if there.sum() > 1 else (None, None)
+    return MeasureLimits(
+        lower=lower_limit(known, *want) if there.any() else None,
+        upper=upper_limit(known, *want) if there.any() else None,
+        both_low=low,
+        both_high=high,
+        left_out_pass_rate=_pass_rates(known[there], folds[there], settings),
+    )
 
 
-def _pass_rates(known: NDArray[np.float64], folds: NDArray[np.int64], settings: FitSettings) -> PassRates | None:
+def _pass_rates(
+    known: NDArray[np.float64], folds: NDArray[np.int64], settings: FitSettings
+) -> PassRates | None:
     """Per side; of the chips with a value, as a chip without one is the gate's own question."""
     counts = [int((folds != fold).sum()) for fold in np.unique(folds)]
     if len(counts) < 2 or min(counts) < 2:

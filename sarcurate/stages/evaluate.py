@@ -65,7 +65,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> l
         table = predictions(finished, tests, params.dataset.classes, cache)
     metrics = {
         "dataset_revision": lineage.dataset_revision(
-            part.revision for part in (*train.values(), test, selection)
+            [*(chips.revision for chips in (*train.values(), test)), selection.revision]
         ),
         "evidence": params.dataset.evidence,
         "interval_level": params.evaluate.interval_level,

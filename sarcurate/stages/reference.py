@@ -33,7 +33,7 @@ TOLD: dict[str, Side] = {
 
 
 def run(params: Params, train: Mapping[str, Path], outputs: Mapping[str, Path]) -> list[str]:
-    """Fit and write the reference of ``source`` and ``target``; the limits with their origin for the terminal."""
+    """Fit and write the reference of ``source`` and ``target``; limits with their origin for the terminal."""
     section = params.reference
     settings = FitSettings(
         classes=tuple(params.dataset.classes),

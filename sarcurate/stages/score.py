@@ -37,7 +37,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Files that score writes: a row per made chip, one per source chip as it is, numbers per set, pooled laws."""
+    """Files that score writes: rows of made chips, rows of source chips, numbers per set, pooled laws."""
 
     scores: Path
     source_scores: Path

@@ -78,9 +78,7 @@ def test_parents_come_on_the_targets_grid(
         assert parents[chip_id].mean() == pytest.approx(chip.mean(), rel=0.1)  # power is kept
 
 
-def test_with_same_pixels_nothing_is_resampled(
-    source: ChipSet, grids: tuple[SensorGrid, SensorGrid]
-) -> None:
+def test_with_same_pixels_nothing_is_resampled(source: ChipSet, grids: tuple[SensorGrid, SensorGrid]) -> None:
     parents = ParentsOnGrid(source, grids, same_pixels=True)
     for chip_id in source.manifest["chip_id"].iloc[:2]:
         np.testing.assert_array_equal(parents[chip_id], source.intensity(chip_id))

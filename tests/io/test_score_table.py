@@ -127,4 +127,6 @@ def test_of_many_chips_some_are_taken_evenly(chips: ChipSet, monkeypatch: pytest
     found = pooled_law("target", chips)["intensity_db"]
     np.testing.assert_allclose(found[40:], _law(chips, [ids[k] for k in (0, 5, 10, 15)])[40:], atol=6e-5)
     few = replace(chips, manifest=chips.manifest.head(3))
-    np.testing.assert_allclose(pooled_law("x", few)["intensity_db"][40:], _law(chips, ids[:3])[40:], atol=6e-5)
+    np.testing.assert_allclose(
+        pooled_law("x", few)["intensity_db"][40:], _law(chips, ids[:3])[40:], atol=6e-5
+    )

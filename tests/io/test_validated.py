@@ -37,7 +37,9 @@ def _edit(note: Path, **values: Any) -> None:
 )
 def test_other_or_failed_sets_are_refused(values: dict[str, Any], note: Path, train: dict[str, Path]) -> None:
     _edit(note, **values)
-    with pytest.raises(DataError, match=r"the source train set has revision [0-9a-f]{16}, but what passed") as caught:
+    with pytest.raises(
+        DataError, match=r"the source train set has revision [0-9a-f]{16}, but what passed"
+    ) as caught:
         require_validated(note, train)
     assert "dvc repro validate" in caught.value.fix
 
@@ -57,7 +59,9 @@ def test_test_chips_are_refused_first(note: Path, train: dict[str, Path], tiny_s
 def test_one_side_alone_can_be_asked_for_by_its_revision(note: Path, train: dict[str, Path]) -> None:
     target = open_chipset(train["target"], splits=("train",)).revision
     require_validated_revisions(note, {"target": target})
-    with pytest.raises(DataError, match=rf"the target train set has revision {16 * '0'}, .* is {target[:16]}"):
+    with pytest.raises(
+        DataError, match=rf"the target train set has revision {16 * '0'}, .* is {target[:16]}"
+    ):
         require_validated_revisions(note, {"target": 64 * "0"})
     with pytest.raises(DataError, match="the source train set has revision"):
         require_validated_revisions(note, {"source": target})

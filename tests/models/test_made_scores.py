@@ -20,7 +20,14 @@ from sarcurate.io.pair_scores import pair_scores
 from sarcurate.io.reference import NETWORK, open_reference
 from sarcurate.io.sensors import load_profile
 from sarcurate.models import made_scores
-from sarcurate.models.made_scores import NO_LENGTH, NOT_TRAINED, Judge, length_over_class, own_class, with_pairs
+from sarcurate.models.made_scores import (
+    NO_LENGTH,
+    NOT_TRAINED,
+    Judge,
+    length_over_class,
+    own_class,
+    with_pairs,
+)
 from sarcurate.models.reference_network import load_network, outputs
 
 PAIRS = list(made_scores.PAIR_COLUMNS)
@@ -36,11 +43,12 @@ def judge(tiny_sets: Any, tiny_judged: Any, tiny_params: Callable[..., Any]) -> 
     source, target = _train(parts["source-train"]), _train(parts["target-train"])
     dataset = tiny_params().dataset
     profiles = load_profile(dataset.source.profile), load_profile(dataset.target.profile)
+    grids = chip_grid(source, profiles[0]), chip_grid(target, profiles[1])
     return Judge(
         reference=open_reference(folder),
         network=load_network(folder / NETWORK),
         profile=profiles[1],
-        parents=ParentsOnGrid(source, (chip_grid(source, profiles[0]), chip_grid(target, profiles[1])), False),
+        parents=ParentsOnGrid(source, grids, same_pixels=False),
         styles=target,
         null_references=5,
         seed=11,
@@ -147,7 +155,11 @@ def test_lengths_are_held_against_the_median_of_their_class() -> None:
 def test_pairs_are_matched_by_chip() -> None:
     table = pd.DataFrame({"chip_id": ["a", "b"], "reasons": ['{"enl":"small"}', ""]})
     pairs = pd.DataFrame(
-        {"chip_id": ["b", "x", "a"], "ghost_z": [2.0, 9.0, np.nan], "pair_reasons": ["", "", '{"ghost_z":"no"}']}
+        {
+            "chip_id": ["b", "x", "a"],
+            "ghost_z": [2.0, 9.0, np.nan],
+            "pair_reasons": ["", "", '{"ghost_z":"no"}'],
+        }
     )
     found = with_pairs(table, pairs, ["ghost_z"])
     np.testing.assert_array_equal(found["ghost_z"], [np.nan, 2.0])

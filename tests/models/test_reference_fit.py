@@ -181,5 +181,5 @@ def test_chips_without_folds_are_refused(
 
 def test_too_few_chips_are_refused(chips: ChipSet, tiny_params: Callable[..., Any]) -> None:
     few = chips.manifest.groupby(["fold", "label"]).head(1)
-    with pytest.raises(DataError, match="physics vector: 2 of 2 chips .* expected 4 or more"):
+    with pytest.raises(DataError, match=r"physics vector: 2 of 2 chips .* expected 4 or more"):
         _fit(replace(chips, manifest=few), tiny_params())

@@ -43,7 +43,7 @@ def reference(inputs: curate.Inputs) -> Reference:
 def run(
     inputs: curate.Inputs, tiny_params: Callable[..., Any], tmp_path: Path
 ) -> Callable[..., tuple[Selection, dict[str, Any]]]:
-    """``run(settings, *verdicts)``: Selection and metrics; a verdict is chip_id, pixels, ruling, new label."""
+    """``run(settings, *verdicts)``: Selection and metrics; a verdict is chip_id, pixels, ruling, label."""
 
     def call(settings: dict[str, Any], *verdicts: tuple[str, str, str, str]) -> Any:
         lines = [f"{chip},{pixels},{ruling},{label},,Ann,{UTC}" for chip, pixels, ruling, label in verdicts]
@@ -97,7 +97,7 @@ def test_metrics_count_the_selection(tiny_judged: Any, scores: pd.DataFrame) -> 
     assert list(numbers["funnel"]) == ["physics", "psd"]
     for name, steps in numbers["funnel"].items():
         counts = list(steps.values())
-        assert (list(steps)[0], list(steps)[-1]) == ("made", "kept")
+        assert [next(iter(steps)), list(steps)[-1]] == ["made", "kept"]
         assert counts[0] == numbers[f"n_made.{name}"] == (scores["set"] == name).sum()
         assert counts[-1] == numbers[f"n_kept.{name}"]
         assert counts == sorted(counts, reverse=True)
@@ -205,9 +205,7 @@ def test_a_relabel_reaches_the_selection(run: Callable[..., Any], scores: pd.Dat
 # --- refusals
 
 
-def _refused(
-    error: type[Exception], match: str, inputs: curate.Inputs, params: Any, folder: Path
-) -> None:
+def _refused(error: type[Exception], match: str, inputs: curate.Inputs, params: Any, folder: Path) -> None:
     """Refused, and nothing is written."""
     with pytest.raises(error, match=match):
         curate.run(params, inputs, folder / "out" / "s.parquet", folder / "out" / "c.json")

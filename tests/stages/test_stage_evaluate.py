@@ -236,7 +236,10 @@ def _chips(path: Path) -> list[dict[str, Any]]:
 
 def test_training_counts_are_those_of_the_kept_chips(with_curated: Any) -> None:
     arms = _metrics(with_curated)["arms"]
-    real, physics = len(_chips(with_curated.inputs.target_train)), len(_chips(with_curated.inputs.made["physics"]))
+    real, physics = (
+        len(_chips(with_curated.inputs.target_train)),
+        len(_chips(with_curated.inputs.made["physics"])),
+    )
     found = {name: numbers["n_train"] for name, numbers in arms.items()}
     assert found == {"real-only": real, "real+physics": real + physics, "kept": real + 3, "none-kept": real}
 

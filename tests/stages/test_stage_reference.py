@@ -107,7 +107,7 @@ def test_distances_to_ones_own_pool_would_be_smaller(target: Reference) -> None:
 
 
 def test_limits_are_the_extremes_of_the_table_where_chips_are_few(target: Reference) -> None:
-    """Of 16 chips the extreme one is an upper limit of 99 % with confidence 1 - .99^16; two-sided is weaker."""
+    """Of 16 chips the extreme one is a limit of 99 % with confidence 1 - .99^16; two-sided is weaker."""
     n, content = target.n_chips, 0.99
     one, two = 1 - content**n, 1 - n * content ** (n - 1) + (n - 1) * content**n
     for name in ("mean_db", "enl", "log_psd_distance", "physics_distance", "ghost_z", "memorisation_ratio"):

@@ -218,7 +218,9 @@ def test_a_reference_of_other_chips_is_refused(
 ) -> None:
     other = replace(inputs, target_reference=tiny_judged.references()["source"])
     revisions = [_train(path).revision[:16] for path in (inputs.source_train, inputs.target_train)]
-    with pytest.raises(DataError, match=rf"fitted on revision {revisions[0]}, .* is {revisions[1]}") as caught:
+    with pytest.raises(
+        DataError, match=rf"fitted on revision {revisions[0]}, .* is {revisions[1]}"
+    ) as caught:
         score.run(tiny_params(), other, _outputs(tmp_path))
     assert "dvc repro reference" in caught.value.fix
     assert list(tmp_path.iterdir()) == []
