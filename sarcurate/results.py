@@ -11,15 +11,16 @@ from typing import Any
 import pandas as pd
 
 from sarcurate.errors import DataError
-from sarcurate.io import arms_table, evidence, lineage
+from sarcurate.io import arms_table, evidence, lineage, set_quality
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
 from sarcurate.models.arm_sets import CURATED
-from sarcurate.params import Arm, Params, check_params, read_params, read_yaml
+from sarcurate.params import Params, check_params, read_params, read_yaml
 from sarcurate.stages import evaluate
 from sarcurate.workspace import replace_value
 
 VARIANT = "variant.json"
+QUALITY = "quality.json"
 NOTES = "notes.md"
 STALE = "run the variant again and collect it (see docs/results.md), or delete these run files"
 
@@ -58,6 +59,7 @@ def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     variant = Variant(params_file.name, _differences(read_params(params_file), params))
     (folder / VARIANT).write_text(json.dumps(asdict(variant), indent=2) + "\n", encoding="utf-8")
+    _keep_quality(workspace, params, folder / QUALITY)
     written = []
     own = table[table["test_set"] == evaluate.OWN_TEST]
     for run_key, rows in own.groupby("run_key", sort=False):
@@ -73,6 +75,19 @@ def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
         written.append(folder / f"{arm}.seed{seed}.parquet")
         write_run(written[-1], RunFile(facts, rows))
     return written
+
+
+def _keep_quality(workspace: Path, params: Params, path: Path) -> None:
+    """How near the made sets are, and what curation kept, with the params that decide both."""
+    found = {
+        name: json.loads((workspace / f"metrics/{name}.json").read_text(encoding="utf-8"))
+        for name in ("quality", "curation")
+    }
+    path.write_text(json.dumps({"made_with": _judged_with(params), **found}) + "\n", encoding="utf-8")
+
+
+def _judged_with(params: Params) -> dict[str, Any]:
+    return {**_expected(params)["data"], **_curation(params)}
 
 
 def _differences(start: Params, params: Params) -> dict[str, Any]:
@@ -94,14 +109,15 @@ def _expected(params: Params) -> dict[str, Any]:
     """What a run must have been made with to count: code, data params and evaluate settings."""
     data = params.model_dump(mode="json", include={"dataset", "acquire", "ingest", "split", "translate"})
     settings = asdict(evaluate.training_settings(params))
-    arms = {arm.name: arm.model_dump(mode="json") | _curation(params, arm) for arm in params.evaluate.arms}
+    arms = {arm.name: arm.model_dump(mode="json") for arm in params.evaluate.arms}
+    for arm in params.evaluate.arms:
+        # No gate touches the other arms.
+        if any(name.endswith(CURATED) for name in arm.add):
+            arms[arm.name] |= _curation(params)
     return {"code_key": code_key(), "data": data, "settings": settings, "arms": arms}
 
 
-def _curation(params: Params, arm: Arm) -> dict[str, Any]:
-    """What else decides an arm of curated chips; nothing for the others, which no gate touches."""
-    if not any(name.endswith(CURATED) for name in arm.add):
-        return {}
+def _curation(params: Params) -> dict[str, Any]:
     return params.model_dump(mode="json", include={"reference", "score", "curate"})
 
 
@@ -152,10 +168,41 @@ def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
             "",
             arms_table.detectable(evidence.detectable_differences(n_test)),
             "",
+            *_quality_lines(folder, params),
             f"Again: `{_command(folder.name, variant)}`",
             "",
         ]
     )
+
+
+def _quality_lines(folder: Path, params: Params) -> list[str]:
+    """Distances of the made sets to the real train chips, and how many chips curation kept.
+
+    Raises:
+        DataError: for numbers made with other params than today's.
+    """
+    path = folder / QUALITY
+    if not path.is_file():
+        return []
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    if kept["made_with"] != json.loads(json.dumps(_judged_with(params))):
+        raise DataError(f"{path} is stale: its params are not today's", fix=STALE)
+    curation = kept["curation"]
+    counts = ", ".join(
+        f"{name} {steps['kept']} of {steps['made']}" for name, steps in curation["funnel"].items()
+    )
+    share = curation["real_chips_inside_all_gates"]
+    passing = "" if share is None else f"; of left-out real train chips {100 * share:.1f} % pass all gates"
+    return [
+        "Made sets against the real train chips (no test chip is looked at):",
+        "",
+        "```",
+        *set_quality.lines(kept["quality"]),
+        "```",
+        "",
+        f"Kept by curation: {counts}{passing}.",
+        "",
+    ]
 
 
 _EVIDENCE = {

@@ -47,7 +47,8 @@ def fit_standard(values: ArrayLike) -> VectorStandard:
     n, d = len(whole), table.shape[1]
     if n < LEAST_CHIPS:
         raise DataError(
-            f"physics vector: {n} of {len(table)} chips have all {d} measures, expected {LEAST_CHIPS} or more",
+            f"physics vector: {n} of {len(table)} chips have all {d} measures, "
+            f"expected {LEAST_CHIPS} or more",
             fix="add real train chips, use chips of 32 px or more, or choose fewer measures",
         )
     mean, std = centre_and_spread(whole)

@@ -1,4 +1,4 @@
-"""Whether gates keep their promise: the share of left-out real chips that pass them, one by one and together."""
+"""Whether gates keep their promise: the share of left-out real chips that pass one gate, and all of them."""
 
 from __future__ import annotations
 

@@ -1,26 +1,27 @@
-"""The TIFF that a ChipSet holds, read without a library call per tag: some ten times faster than GDAL for a chip."""
+"""The TIFF that a ChipSet holds, read by a few lines: several times faster than by GDAL for a small chip."""
 
 from __future__ import annotations
 
 import struct
 import zlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sarcurate.io.safe import ImageLimits, check_image_bounds
 
-# TIFF 6.0: field types with the code of struct that reads them, and the tags that decide what the samples are.
+# TIFF 6.0: field types and the code of struct that reads them; tags that decide what the samples are.
 _CODES = {3: "H", 4: "I"}
 _WIDTH, _LENGTH, _BITS, _COMPRESSION, _PHOTOMETRIC, _OFFSETS = 256, 257, 258, 259, 262, 273
 _SAMPLES, _ROWS_PER_STRIP, _COUNTS, _PLANAR, _PREDICTOR, _FORMAT = 277, 278, 279, 284, 317, 339
 _TEXTS = {270, 282, 283, 296, 305}  # description, resolution and its unit, software: nothing about samples
 _DEFLATE, _BLACK_IS_ZERO = 8, 1
-_TYPES = {(32, 3): np.dtype("<f4"), (16, 1): np.dtype("<u2")}
+_TYPES: dict[tuple[int, int], np.dtype[Any]] = {(32, 3): np.dtype("<f4"), (16, 1): np.dtype("<u2")}
 _MOST_TAGS = 32
 
 
-def read_plain_tiff(data: bytes, limits: ImageLimits, source: str) -> NDArray[np.generic] | None:
+def read_plain_tiff(data: bytes, limits: ImageLimits, source: str) -> NDArray[Any] | None:
     """Samples (rows, cols), float32 or uint16, of a little-endian, deflated, one-strip, one-band TIFF.
 
     None for every other TIFF and for a damaged one: a general reader says what it is.

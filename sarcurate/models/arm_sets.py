@@ -106,8 +106,9 @@ def training_images(
     made: Mapping[str, ChipSet],
     selection: Selection,
 ) -> dict[str, LabelledChips]:
-    """Images of every set that an arm can be made of: ``real``, the source set, the made sets, and their
-    kept chips as ``<set>-curated`` (no entry where a set kept none).
+    """Images of every set that an arm can be made of: ``real``, the source set and the made sets.
+
+    The kept chips of a made set stand as ``<set>-curated``, where it kept any.
 
     Real source chips are shown over their own sensor's dB range, as pooling them naively does; made
     chips claim to be the target's, so they are shown over the target's.

@@ -19,7 +19,13 @@ from sarcurate.io.measure_limits import MeasureLimits
 from sarcurate.io.reference import Reference
 from sarcurate.io.sensors import load_profile
 from sarcurate.models.made_scores import NOT_TRAINED
-from sarcurate.models.reference_fit import TRAINED_ON, FitSettings, fit_reference, measure_limits
+from sarcurate.models.reference_fit import (
+    TRAINED_ON,
+    FitSettings,
+    _left_out_lengths,
+    fit_reference,
+    measure_limits,
+)
 from sarcurate.models.reference_network import NetworkSettings
 
 DISTANCES = ("log_psd_distance", "polar_psd_distance", "wasserstein_ln", "correlation_distance")
@@ -80,6 +86,17 @@ def test_features_and_yardstick_are_of_all_chips(before: Reference, chips: ChipS
     np.testing.assert_allclose(before.intensity_limits_db, expected, rtol=1e-6)
     middle = np.quantile(np.log(np.maximum(pooled, before.yardstick.ln_floor)), 0.5)
     assert np.interp(middle, before.yardstick.ln_quantiles, range(512)) == pytest.approx(255.5, abs=1)
+
+
+def test_lengths_are_held_against_chips_of_other_folds() -> None:
+    """Five of the class or more have to be there; the chip's own fold does not count."""
+    table = pd.DataFrame({"label": ["a"] * 12 + ["b"] * 4, "target_length_m": [*range(1, 13), *range(4)]})
+    folds = np.arange(16) % 2
+    found = _left_out_lengths(table, folds)
+    even, odd = np.median([1, 3, 5, 7, 9, 11]), np.median([2, 4, 6, 8, 10, 12])
+    lengths = np.arange(1.0, 13.0)
+    np.testing.assert_allclose(found[:12], np.where(folds[:12] == 0, lengths / odd, lengths / even))
+    assert np.isnan(found[12:]).all()
 
 
 # --- limits
