@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from time import monotonic
 from typing import TypeVar
 
 SECONDS_BETWEEN_LINES = 60.0
+# Parts of the work that a worker gets one after the other, and parts that wait for it at a time.
+CHUNKS_PER_WORKER = 32
+CHUNKS_AHEAD = 3
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -27,9 +31,34 @@ def run_map(
     """``[function(item) for item in items]`` with a progress bar; order kept for any worker count."""
     if workers <= 1:
         return list(map(function, track(items, what, len(items))))
+    size = max(1, len(items) // (workers * CHUNKS_PER_WORKER))
+    chunks = (items[start : start + size] for start in range(0, len(items), size))
     with ProcessPoolExecutor(workers) as pool:
-        chunk = max(1, len(items) // (workers * 8))
-        return list(track(pool.map(function, items, chunksize=chunk), what, len(items)))
+        return list(track(_in_order(pool, function, chunks, workers * CHUNKS_AHEAD), what, len(items)))
+
+
+def _in_order(
+    pool: Executor,
+    function: Callable[[Item], Result],
+    chunks: Iterable[Sequence[Item]],
+    ahead: int,
+) -> Iterator[Result]:
+    """Results in the items' order; only ``ahead`` chunks are in the pool's memory at a time."""
+    waiting: deque[Future[list[Result]]] = deque()
+    try:
+        for chunk in chunks:
+            waiting.append(pool.submit(_each, function, chunk))
+            if len(waiting) == ahead:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
 
 
 def track(items: Iterable[Item], what: str, total: int) -> Iterator[Item]:

@@ -62,12 +62,13 @@ def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
     _keep_quality(workspace, params, folder / QUALITY)
     written = []
     own = table[table["test_set"] == evaluate.OWN_TEST]
-    for run_key, rows in own.groupby("run_key", sort=False):
-        arm, seed = str(rows["arm"].iloc[0]), int(rows["seed"].iloc[0])
+    # By arm: a curated arm shares the run of another one where curation kept none of its chips, or all.
+    for _, rows in own.groupby(["arm", "seed"], sort=False):
+        arm, seed, run_key = (rows[name].iloc[0] for name in ("arm", "seed", "run_key"))
         facts = {
             **_expected(params),
-            "arm": arm,
-            "seed": seed,
+            "arm": str(arm),
+            "seed": int(seed),
             "run_key": str(run_key),
             "n_train": metrics["arms"][arm]["n_train"],
             "dataset_revision": metrics["dataset_revision"],

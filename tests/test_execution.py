@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sarcurate import execution
 from sarcurate.errors import DataError
 from sarcurate.execution import progress, run_map, track
 from sarcurate.io.safe import sha256_file
@@ -61,3 +64,19 @@ def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert out == ""
     assert "reading" in err
     assert "3/3" in err
+
+
+def test_only_a_few_parts_of_the_work_wait_in_the_pool() -> None:
+    taken: list[int] = []
+
+    def chunks() -> Iterator[list[int]]:
+        for number in range(20):
+            taken.append(number)
+            yield [number]
+
+    with ThreadPoolExecutor(1) as pool:
+        results = execution._in_order(pool, math.factorial, chunks(), 3)
+        for number in range(20):
+            assert next(results) == math.factorial(number)
+            assert len(taken) <= number + 3
+        assert next(results, None) is None

@@ -198,20 +198,24 @@ def test_an_added_arm_is_the_only_one_trained(quick: Workspace) -> None:
     assert all(again[name]["n_correct"] == numbers["n_correct"] for name, numbers in first.items())
 
 
+def _level_gate(low_db: float) -> dict[str, Any]:
+    """Chips of this mean level or more are kept."""
+    return {"measure": "mean_db", "side": "lower", "low": low_db, "high": None, "if_missing": "keep"}
+
+
 @pytest.mark.slow
 def test_a_gate_costs_curate_and_what_follows_and_trains_arms_of_kept_chips_alone(quick: Workspace) -> None:
     arms = YAML(typ="safe", pure=True).load(quick.root / "params.yaml")["evaluate"]["arms"]
     kept_arm = {"name": "kept", "add": ["psd-curated"], "oversample": False, "classical": False}
     quick.change("evaluate.arms", [*arms, kept_arm])
-    quick.change("curate.gates", [])
+    quick.change("curate.gates", [_level_gate(-100.0)])
     assert quick.repro() == JUDGED
     before, trained, first = quick.lock(), quick.trained(), quick.metrics()
     assert len(trained) == 4 * 2  # with all chips kept, the arm's training set is that of real+psd
     scores = pd.read_parquet(quick.root / "data" / "scores.parquet")
     psd = scores[scores["set"] == "psd"]
     middle = float(np.sort(psd["mean_db"])[1])
-    gate = {"measure": "mean_db", "side": "lower", "low": middle, "high": None, "if_missing": "keep"}
-    quick.change("curate.gates", [gate])
+    quick.change("curate.gates", [_level_gate(middle)])
     assert quick.repro() == JUDGED
     after = quick.lock()
     assert [name for name in STAGES if after[name] != before[name]] == JUDGED
@@ -227,7 +231,7 @@ def test_a_gate_costs_curate_and_what_follows_and_trains_arms_of_kept_chips_alon
 
 @pytest.mark.slow
 def test_a_verdict_rejects_a_chip_and_costs_curate_and_what_follows(quick: Workspace) -> None:
-    quick.change("curate.gates", [])
+    quick.change("curate.gates", [_level_gate(-100.0)])
     quick.repro()
     trained, first = quick.trained(), quick.metrics()
     chip = pd.read_parquet(quick.root / "data" / "scores.parquet").iloc[0]

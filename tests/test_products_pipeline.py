@@ -19,7 +19,7 @@ STAGES = [
     *("acquire", "ingest", "split", "validate", "reference"),
     *("translate", "score", "curate", "evaluate", "report"),
 ]
-FOOTPRINT_M = 40.0
+FOOTPRINT_M = 72.0  # 32 px or more on both sensors, as the reference needs
 CLASSES = ["B-52", "F-16"]
 BLOCKS, PER_BLOCK = 8, 4  # groups of neighbouring targets, and targets in each
 
@@ -71,10 +71,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None)
     """What `sarcurate init --params params/paper.yaml` makes, with the lines marked YOURS edited."""
     folder = tmp_path_factory.mktemp("products")
     terrasarx, fucheng = _maker("make_products"), _maker("make_other_products")
-    ssc = terrasarx.make_tsx(folder / "old", 7, terrasarx.TsxSpec(rows=368, cols=240))
-    slc = fucheng.make_fucheng(folder / "new", 8, fucheng.FuchengSpec(rows=304, cols=200))
-    _boxes(folder / "old.csv", (46, 58))
-    _boxes(folder / "new.csv", (38, 48))
+    ssc = terrasarx.make_tsx(folder / "old", 7, terrasarx.TsxSpec(rows=592, cols=368))
+    slc = fucheng.make_fucheng(folder / "new", 8, fucheng.FuchengSpec(rows=304, cols=304))
+    _boxes(folder / "old.csv", (74, 90))
+    _boxes(folder / "new.csv", (38, 75))
     root = folder / "my"
     command = ["sarcurate", "init", str(root), "--params", str(REPOSITORY / "params" / "paper.yaml")]
     subprocess.run(command, check=True)

@@ -22,6 +22,21 @@ PREDICTED = {
 }
 
 
+def _entry(chips: int, mmd: float, closed: float) -> dict[str, float]:
+    ends = {"mmd_physics": mmd, "gap_closed_mmd_physics": closed}
+    intervals = {f"{name}_{end}": value for name, value in ends.items() for end in ("low", "high")}
+    others = {"log_psd_distance": 0.25, "gap_closed_log_psd_distance": 0.5, "median_enl": 3.25}
+    return {"n_chips": chips} | ends | intervals | others
+
+
+QUALITY = {
+    "real": {"n_chips": 6, "median_enl": 3.125},
+    "floor": _entry(6, 0.0, 0.0),
+    "sets": {"source": _entry(9, 0.8, 0.0), "psd": _entry(9, 0.2, 0.75)},
+}
+CURATION = {"funnel": {"psd": {"made": 9, "enl": 8, "kept": 7}}, "real_chips_inside_all_gates": 0.875}
+
+
 @pytest.fixture
 def params_folder(tmp_path: Path) -> Path:
     folder = tmp_path / "params"
@@ -54,6 +69,8 @@ def workspace(tmp_path: Path, params_folder: Path) -> Path:
     pd.DataFrame(rows).to_parquet(folder / "metrics/predictions.parquet")
     arms = {"real-only": {"n_train": 6}, "real+source": {"n_train": 24}}
     (folder / "metrics/evaluation.json").write_text(json.dumps({"dataset_revision": "abc", "arms": arms}))
+    (folder / "metrics/quality.json").write_text(json.dumps(QUALITY))
+    (folder / "metrics/curation.json").write_text(json.dumps(CURATION))
     return folder
 
 
@@ -175,9 +192,42 @@ def test_other_gates_make_arms_of_curated_chips_stale(
 def test_other_gates_leave_arms_of_whole_sets_alone(
     before: str, after: str, runs: Path, params_folder: Path
 ) -> None:
+    (runs / "quick-2" / "quality.json").unlink()
     page = results.assemble(runs, params_folder, workspaces=None)
+    assert "Kept by curation" not in page
     _edit(params_folder / "quick.yaml", before, after)
     assert results.assemble(runs, params_folder, workspaces=None) == page
+
+
+@pytest.mark.parametrize(("before", "after"), JUDGEMENT, ids=["reference", "score", "curate"])
+def test_other_gates_make_the_numbers_of_the_made_sets_stale(
+    before: str, after: str, runs: Path, params_folder: Path
+) -> None:
+    _edit(params_folder / "quick.yaml", before, after)
+    with pytest.raises(DataError, match=r"quality\.json is stale: its params are not today's"):
+        results.assemble(runs, params_folder, workspaces=None)
+
+
+def test_page_says_how_near_the_made_sets_are_and_what_was_kept(runs: Path, params_folder: Path) -> None:
+    lines = results.assemble(runs, params_folder, workspaces=None).splitlines()
+    psd = next(line.split() for line in lines if line.startswith("psd"))
+    assert psd[:3] == ["psd", "9", "0.200"]
+    assert "75%" in psd
+    assert "Kept by curation: psd 7 of 9; of left-out real train chips 87.5 % pass all gates." in lines
+
+
+def test_arms_that_share_their_runs_have_a_run_file_each(
+    workspace: Path, params_folder: Path, tmp_path: Path
+) -> None:
+    """Where curation keeps no chip, its arm has the baseline's training set, hence its run."""
+    path = workspace / "metrics/predictions.parquet"
+    table = pd.read_parquet(path)
+    baseline = table[table["arm"] == "real-only"]
+    pd.concat([baseline, baseline.assign(arm="real+source")]).to_parquet(path)
+    written = results.collect(workspace, params_folder / "quick.yaml", tmp_path / "again")
+    assert sorted(file.name for file in written) == sorted(f"{a}.seed{n}.parquet" for a, n in PREDICTED)
+    shared = read_run(tmp_path / "again" / "quick-2" / "real+source.seed1.parquet")
+    assert (shared.facts["arm"], shared.facts["run_key"]) == ("real+source", "key-real-only-1")
 
 
 def test_other_code_makes_runs_stale(

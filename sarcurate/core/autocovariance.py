@@ -59,7 +59,9 @@ class Autocovariance:
         return self.chips.measure(width, ~crosses, f"correlation above 0.5 up to {MOST_LAG_PX} px")
 
 
-def autocovariance(intensity: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> Autocovariance:
+def autocovariance(
+    intensity: NDArray[np.floating] | ChipStack, mask: NDArray[np.bool_] | None = None
+) -> Autocovariance:
     """Normalised autocovariance of linear intensity along both axes to lag 4, inside ``mask``.
 
     Products of pixels a lag apart, both inside, less the area's mean, over their number; divided by the

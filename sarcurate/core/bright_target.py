@@ -53,7 +53,9 @@ class _Targets:
 
 
 def target_measures(
-    intensity: NDArray[np.floating], azimuth_spacing_m: float | None, range_spacing_m: float | None
+    intensity: NDArray[np.floating] | ChipStack,
+    azimuth_spacing_m: float | None,
+    range_spacing_m: float | None,
 ) -> dict[str, Measure]:
     """Target-to-clutter ratio, length, width and share of the chip of each chip's bright target.
 
@@ -101,7 +103,7 @@ def bright_target_mask(intensity: NDArray[np.floating]) -> Flags:
     return masks
 
 
-def _find(intensity: NDArray[np.floating]) -> _Targets:
+def _find(intensity: NDArray[np.floating] | ChipStack) -> _Targets:
     chips = chip_stack(intensity, LEAST_PX)
     if not len(chips.fit):
         return _Targets(chips, np.zeros(chips.fit.shape, dtype=bool), np.zeros(0, dtype=str))
@@ -176,8 +178,19 @@ def _target_to_clutter_db(targets: _Targets) -> tuple[Values, Flags]:
 
 def _grown(flags: Flags, by_px: int) -> Flags:
     """Flags (n, rows, cols) with all pixels that are at most this far from one along both axes."""
-    width = 2 * by_px + 1
-    return ndimage.maximum_filter(flags.view(np.uint8), (1, width, width), mode="constant").view(np.bool_)
+    wide = np.pad(flags, ((0, 0), (by_px, by_px), (by_px, by_px)))
+    for axis in (1, 2):
+        wide = _any_of(wide, 2 * by_px + 1, axis)
+    return wide
+
+
+def _any_of(flags: Flags, width: int, axis: int) -> Flags:
+    """True where any of ``width`` flags from a place on is, along an axis that gets shorter by width - 1."""
+    lines, seen = np.moveaxis(flags, axis, 0), 1
+    while seen < width:
+        step = min(seen, width - seen)
+        lines, seen = lines[:-step] | lines[step:], seen + step
+    return np.moveaxis(lines, 0, axis)
 
 
 def _mean(chips: Values, flags: Flags) -> Values:

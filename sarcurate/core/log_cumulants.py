@@ -55,7 +55,7 @@ class LogCumulants:
         return k1, k2, k3
 
 
-def ln_area(intensity: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> LnArea:
+def ln_area(intensity: NDArray[np.floating] | ChipStack, mask: NDArray[np.bool_] | None = None) -> LnArea:
     """Ln intensity of the pixels of each chip where ``mask`` is true, everywhere without a mask.
 
     A pixel of zero in the area has no logarithm, so the chip has a reason instead. Who wants empty pixels

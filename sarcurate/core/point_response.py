@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import fft2
 
 from sarcurate.core.chip_stack import ChipStack, chip_stack
 from sarcurate.core.measure import Measure
@@ -70,7 +71,9 @@ class PointResponses:
 
 
 def point_responses(
-    intensity: NDArray[np.floating], field: NDArray[np.complexfloating] | None = None
+    intensity: NDArray[np.floating] | ChipStack,
+    field: NDArray[np.complexfloating] | None = None,
+    ranked: Values | None = None,
 ) -> PointResponses:
     """Impulse responses of the isolated bright points of each chip.
 
@@ -86,6 +89,7 @@ def point_responses(
     Args:
         intensity: (n, rows, cols) *linear* intensity, 33 px a side or more; stretched data has no response.
         field: (n, rows, cols) complex samples of that intensity, if there are any.
+        ranked: (m, pixels) of the fit chips in rising order, by whoever has them already.
 
     Raises:
         DataError: for chips that are no such stack, or a field of another shape.
@@ -96,7 +100,7 @@ def point_responses(
             f"point response: the field has shape {np.shape(field)}, the intensity {np.shape(intensity)}",
             fix="give the complex samples of the same chips",
         )
-    chip, row, col = _isolated(chips.fit)
+    chip, row, col = _isolated(chips.fit, ranked)
     samples = chips.fit if field is None else np.asarray(field)[chips.places]
     offsets = np.arange(-_REACH, _REACH)
     crops = samples[chip[:, None, None], row[:, None, None] + offsets[:, None], col[:, None, None] + offsets]
@@ -105,12 +109,15 @@ def point_responses(
     return PointResponses(chip, row, col, azimuth, range_, chips)
 
 
-def _isolated(chips: Values) -> tuple[Places, Places, Places]:
+def _isolated(chips: Values, ranked: Values | None) -> tuple[Places, Places, Places]:
     """Chip, row and column of isolated bright points."""
     if not len(chips):
         none = np.empty(0, dtype=np.intp)
         return none, none, none
-    bright = np.quantile(chips.reshape(len(chips), -1), BRIGHT_SHARE, axis=1)
+    if ranked is None:
+        bright = np.quantile(chips.reshape(len(chips), -1), BRIGHT_SHARE, axis=1)
+    else:
+        bright = _quantile_of_sorted(ranked)
     inner = slice(_REACH, -_REACH)
     chip, row, col = np.nonzero(chips[:, inner, inner] >= bright[:, None, None])
     row, col = row + _REACH, col + _REACH
@@ -123,6 +130,13 @@ def _isolated(chips: Values) -> tuple[Places, Places, Places]:
     kept = [_alone(chips, *(place[start : start + _BLOCK] for place in (chip, row, col))) for start in starts]
     good = np.concatenate(kept) if kept else np.empty(0, dtype=np.bool_)
     return chip[good], row[good], col[good]
+
+
+def _quantile_of_sorted(ranked: Values) -> Values:
+    place = BRIGHT_SHARE * (ranked.shape[1] - 1)
+    below = int(place)
+    low, high = ranked[:, below], ranked[:, min(below + 1, ranked.shape[1] - 1)]
+    return np.asarray(low + (place - below) * (high - low))
 
 
 def _alone(chips: Values, chip: Places, row: Places, col: Places) -> NDArray[np.bool_]:
@@ -143,7 +157,7 @@ def _cuts(crops: NDArray[np.inexact]) -> tuple[Values, Values]:
     Only the needed points of the zero-padded inverse DFT are computed.
     """
     is_field = np.iscomplexobj(crops)
-    spectra = np.fft.fft2(crops) / CROP_PX**2
+    spectra = fft2(crops) / CROP_PX**2
     whole = _basis()
     middle = _REACH * ZERO_PAD
     near = whole[middle - ZERO_PAD : middle + ZERO_PAD + 1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft
 
 LEAST_PX = 32
 LARGEST_PX = 1024
@@ -122,7 +123,7 @@ def _detected_shares(lines: NDArray[np.floating]) -> NDArray[np.float64]:
     n, number, count = lines.shape
     if not n:
         return np.empty(0)
-    spectra = _power(np.fft.rfft(lines * _window(count), axis=2)).swapaxes(1, 2)
+    spectra = _power(rfft(lines * _window(count), axis=2)).swapaxes(1, 2)
     half = np.sort(np.ascontiguousarray(spectra), axis=2)[:, :, number // 2]
     both = np.concatenate([half, half[:, 1 : (count + 1) // 2][:, ::-1]], axis=1)
     frequency = np.abs(np.fft.fftfreq(count))

@@ -52,7 +52,7 @@ UNDECLARED = "undeclared radiometry"
 OUT_OF_RANGE = "intensity beyond the range of float32"
 LEAST_AREA_PX = 16  # two windows a side
 _LARGEST = float(np.finfo(np.float32).max)
-_BLOCK_PX = 1 << 20  # worked on together: 8 MB of chips
+_BLOCK_PX = 1 << 19  # worked on together: 4 MB of chips
 
 
 @dataclass(frozen=True)
@@ -117,19 +117,21 @@ def _block(chips: NDArray[np.floating], context: ChipContext, yardstick: Yardsti
     pixels = chips.astype(np.float64)
     pixels[why != ""] = 0
     areas = homogeneous_areas(pixels, context.domain)
-    spectra = periodograms(pixels)
+    fit = chip_stack(pixels)
+    ranked = sorted_pixels(fit)
+    spectra = periodograms(fit)
     found = {
-        **_looks(areas, pixels),
-        **_marginals(chip_stack(pixels), yardstick, context),
-        **_fits(areas, pixels),
+        **_looks(areas, fit),
+        **_marginals(fit, ranked, yardstick, context),
+        **_fits(areas, fit),
         **_spectrum(spectra, yardstick),
-        **_bands(pixels, spectra, yardstick),
-        **_spikes(pixels),
-        **_correlation(pixels, yardstick),
-        **_points(pixels, context),
-        **_texture(pixels, yardstick),
-        **target_measures(pixels, context.azimuth_spacing_m, context.range_spacing_m),
-        "zero_fraction": _zero_fraction(pixels),
+        **_bands(fit, spectra, yardstick),
+        **_spikes(pixels, fit),
+        **_correlation(fit, yardstick),
+        **_points(fit, ranked, context),
+        **_texture(fit, yardstick),
+        **target_measures(fit, context.azimuth_spacing_m, context.range_spacing_m),
+        "zero_fraction": Measure((pixels == 0).mean(axis=(1, 2)), np.full(len(pixels), "")),
     }
     unknown = np.where(why == "", UNDECLARED if context.domain is Radiometry.UNKNOWN else "", why)
     return {name: _but(found[name], why if name in STRUCTURE else unknown) for name in COLUMNS}
@@ -155,14 +157,10 @@ def _missing(measure: Measure, reason: str) -> Measure:
     return _but(measure, np.where(measure.reasons == "", reason, measure.reasons))
 
 
-def _zero_fraction(pixels: Values) -> Measure:
-    return Measure((pixels == 0).mean(axis=(1, 2)), np.full(len(pixels), ""))
-
-
-def _looks(areas: HomogeneousAreas, pixels: Values) -> Measures:
+def _looks(areas: HomogeneousAreas, fit: ChipStack) -> Measures:
     harmonic = enl(areas, EnlMethod.HARMONIC)
-    chips = chip_stack(pixels, LEAST_AREA_PX)
-    share = areas.n_px / max(1, pixels[0].size if len(pixels) else 1)
+    chips = chip_stack(fit, LEAST_AREA_PX)
+    share = areas.n_px / (fit.shape[1] * fit.shape[2])
     return {
         "enl": harmonic.enl,
         "enl_stderr": harmonic.stderr,
@@ -174,9 +172,10 @@ def _looks(areas: HomogeneousAreas, pixels: Values) -> Measures:
     }
 
 
-def _marginals(chips: ChipStack, yardstick: Yardstick | None, context: ChipContext) -> Measures:
+def _marginals(
+    chips: ChipStack, ranked: Values, yardstick: Yardstick | None, context: ChipContext
+) -> Measures:
     """Levels, and log-cumulants of whole chips."""
-    ranked = sorted_pixels(chips)
     level = levels_of_sorted(chips, ranked)
     floor = floors_of_sorted(ranked) if yardstick is None else np.full(len(ranked), yardstick.ln_floor)
     area = ln_area_of_sorted(chips, np.maximum(ranked, floor[:, None]))
@@ -194,8 +193,8 @@ def _marginals(chips: ChipStack, yardstick: Yardstick | None, context: ChipConte
     }
 
 
-def _fits(areas: HomogeneousAreas, pixels: Values) -> Measures:
-    area = ln_area(pixels, areas.mask((pixels.shape[1], pixels.shape[2])))
+def _fits(areas: HomogeneousAreas, chips: ChipStack) -> Measures:
+    area = ln_area(chips, areas.mask(chips.shape[1:]))
     cumulants = log_cumulants(area)
     gamma, k_law = fit_gamma(cumulants), fit_k(cumulants)
     together = correlated_px(areas.correlation[:, :, area.chips.places], 2)
@@ -233,8 +232,8 @@ def _spectrum(spectra: Periodograms, yardstick: Yardstick | None) -> Measures:
     return found
 
 
-def _bands(pixels: Values, spectra: Periodograms, yardstick: Yardstick | None) -> Measures:
-    azimuth, range_ = occupied_bands(pixels)
+def _bands(chips: ChipStack, spectra: Periodograms, yardstick: Yardstick | None) -> Measures:
+    azimuth, range_ = occupied_bands(chips)
     if yardstick is None:
         outside = _missing(azimuth, NO_YARDSTICK)
     else:
@@ -246,10 +245,11 @@ def _bands(pixels: Values, spectra: Periodograms, yardstick: Yardstick | None) -
     }
 
 
-def _spikes(pixels: Values) -> Measures:
-    rows, cols = (size // 8 * 8 for size in pixels.shape[1:])
+def _spikes(pixels: Values, chips: ChipStack) -> Measures:
     # A grid has bins of its own only in multiples of its period.
-    flat = flat_periodograms(pixels[:, :rows, :cols])
+    rows, cols = (size // 8 * 8 for size in pixels.shape[1:])
+    whole = pixels.shape[1:] == (rows, cols)
+    flat = flat_periodograms(chips if whole else pixels[:, :rows, :cols])
     board, latent = grid_spikes(flat, 2), grid_spikes(flat, 8)
     return {
         "checkerboard_ratio": board.peak_over_median,
@@ -259,8 +259,8 @@ def _spikes(pixels: Values) -> Measures:
     }
 
 
-def _correlation(pixels: Values, yardstick: Yardstick | None) -> Measures:
-    lags = autocovariance(pixels)
+def _correlation(chips: ChipStack, yardstick: Yardstick | None) -> Measures:
+    lags = autocovariance(chips)
     at = [lags.at_lag(lag) for lag in LAGS_PX]
     found = {f"correlation_azimuth_{lag}": pair[0] for lag, pair in zip(LAGS_PX, at, strict=True)}
     found |= {f"correlation_range_{lag}": pair[1] for lag, pair in zip(LAGS_PX, at, strict=True)}
@@ -273,8 +273,8 @@ def _correlation(pixels: Values, yardstick: Yardstick | None) -> Measures:
     return {**found, "correlation_distance": mean}
 
 
-def _points(pixels: Values, context: ChipContext) -> Measures:
-    points = point_responses(pixels)
+def _points(chips: ChipStack, ranked: Values, context: ChipContext) -> Measures:
+    points = point_responses(chips, ranked=ranked)
     found = {"bright_points": points.chips.measure(np.bincount(points.chip, minlength=len(points.chips.fit)))}
     spacings_m = (context.azimuth_spacing_m, context.range_spacing_m)
     cuts = (points.azimuth, points.range_)
@@ -287,12 +287,13 @@ def _points(pixels: Values, context: ChipContext) -> Measures:
     return found
 
 
-def _texture(pixels: Values, yardstick: Yardstick | None) -> Measures:
+def _texture(chips: ChipStack, yardstick: Yardstick | None) -> Measures:
     if yardstick is None:
-        blank = _missing(_zero_fraction(pixels), NO_YARDSTICK)
+        n = len(chips.reasons)
+        blank = Measure(np.full(n, np.nan), np.full(n, NO_YARDSTICK))
         return dict.fromkeys(TEXTURE_COLUMNS, blank)
     low, high = yardstick.grey_window_db
-    found = texture(pixels, (float(low), float(high)))
+    found = texture(chips, (float(low), float(high)))
     kinds = (found.contrast, found.homogeneity, found.energy, found.correlation)
     ordered = [kind[place] for place in range(len(found.contrast)) for kind in kinds]
     return dict(zip(TEXTURE_COLUMNS, ordered, strict=True))

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import fdtrc
 
@@ -41,7 +42,7 @@ class Periodograms:
     chips: ChipStack
 
 
-def periodograms(intensity: NDArray[np.floating]) -> Periodograms:
+def periodograms(intensity: NDArray[np.floating] | ChipStack) -> Periodograms:
     """Windowed 2-D periodogram of each chip of (n, rows, cols) linear intensity, 32 px a side or more.
 
     |DFT|^2 / sum(window^2) of the whole chip, as :func:`sarcurate.core.spectrum.mean_power_spectrum` with
@@ -55,11 +56,14 @@ def periodograms(intensity: NDArray[np.floating]) -> Periodograms:
     if not len(chips.fit):
         return Periodograms(np.empty((0, rows, cols)), chips)
     window = np.outer(np.hanning(rows + 2)[1:-1], np.hanning(cols + 2)[1:-1])
-    contrast = (chips.fit / chips.fit.mean(axis=(1, 2), keepdims=True) - 1) * window
-    return Periodograms(_power(contrast) / (window**2).sum(), chips)
+    window /= np.sqrt((window**2).mean())
+    contrast = chips.fit / chips.fit.mean(axis=(1, 2), keepdims=True)
+    contrast -= 1
+    contrast *= window
+    return Periodograms(_power(contrast), chips)
 
 
-def flat_periodograms(intensity: NDArray[np.floating]) -> Periodograms:
+def flat_periodograms(intensity: NDArray[np.floating] | ChipStack) -> Periodograms:
     """Unwindowed 2-D periodogram of amplitude over its local mean, for regular grids.
 
     A decoder's grid multiplies, and bright points would hide it behind their own spectrum: in intensity a
@@ -79,8 +83,10 @@ def flat_periodograms(intensity: NDArray[np.floating]) -> Periodograms:
         return Periodograms(np.empty((0, rows, cols)), chips)
     amplitude = np.sqrt(chips.fit)
     local = _smoother(rows) @ amplitude @ _smoother(cols).T
-    ratio = np.minimum(np.divide(amplitude, local, out=np.ones_like(local), where=local > 0), _TARGET_RATIO)
-    return Periodograms(_power(ratio - ratio.mean(axis=(1, 2), keepdims=True)) / (rows * cols), chips)
+    ratio = np.divide(amplitude, local, out=np.ones_like(amplitude), where=local > 0)
+    np.minimum(ratio, _TARGET_RATIO, out=ratio)
+    ratio -= ratio.mean(axis=(1, 2), keepdims=True)
+    return Periodograms(_power(ratio), chips)
 
 
 @lru_cache(maxsize=16)
@@ -90,13 +96,18 @@ def _smoother(size_px: int) -> Values:
 
 
 def _power(contrast: Values) -> Values:
-    """(m, rows, cols) squared modulus of the DFT."""
-    rows, cols = contrast.shape[1:]
-    half = np.fft.rfft2(contrast)
-    part = half.real**2 + half.imag**2
+    """(m, rows, cols) squared modulus of the DFT over the number of pixels."""
+    half = rfft2(contrast, norm="ortho")
+    width, mirrored = half.shape[2], slice((contrast.shape[2] - 1) // 2, 0, -1)
+    power = np.empty(contrast.shape)
+    part = power[:, :, :width]
+    parts = half.view(np.float64)
+    np.square(parts, out=parts)
+    np.add(parts[:, :, ::2], parts[:, :, 1::2], out=part)
     # A real chip's spectrum is point symmetric: the other half costs no transform.
-    mirrored = part[:, -np.arange(rows) % rows, :][:, :, 1 : (cols + 1) // 2][:, :, ::-1]
-    return np.asarray(np.concatenate([part, mirrored], axis=2))
+    power[:, 0, width:] = part[:, 0, mirrored]
+    power[:, 1:, width:] = part[:, :0:-1, mirrored]
+    return power
 
 
 def log_psds(
@@ -177,7 +188,7 @@ def out_of_band_ratio(spectra: Periodograms, band: tuple[float, float]) -> Measu
     return spectra.chips.measure(ratio, np.full(len(ratio), not outside.any()), "the band fills the sampling")
 
 
-def occupied_bands(intensity: NDArray[np.floating]) -> tuple[Measure, Measure]:
+def occupied_bands(intensity: NDArray[np.floating] | ChipStack) -> tuple[Measure, Measure]:
     """(azimuth, range) share of the sampling rate that each chip's spectrum fills.
 
     That of detected pixels of :func:`sarcurate.core.resampling.occupied_band`, for all chips at once.

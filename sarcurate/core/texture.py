@@ -19,7 +19,7 @@ LEAST_PX = 8  # twice the largest distance
 ONE_LEVEL = "one grey level in the dB window"
 # (azimuth, range) steps of 0, 45, 90 and 135 degrees; a diagonal step goes the distance along both axes.
 _DIRECTIONS = ((0, 1), (1, 1), (1, 0), (1, -1))
-_BLOCK = 32  # chips whose matrices are counted at once: they stay in the processor's cache
+_BLOCK_PX = 1 << 15  # pixels whose matrices are counted at once: they stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Texture:
     correlation: tuple[Measure, ...]
 
 
-def texture(intensity: NDArray[np.floating], window_db: tuple[float, float]) -> Texture:
+def texture(intensity: NDArray[np.floating] | ChipStack, window_db: tuple[float, float]) -> Texture:
     """Grey-level co-occurrence texture of 32 levels in a fixed dB window.
 
     Levels i, j of pixels a distance apart along 0, 45, 90 and 135 degrees; symmetric, normalised p(i, j).
@@ -56,7 +56,8 @@ def texture(intensity: NDArray[np.floating], window_db: tuple[float, float]) -> 
         )
     chips = chip_stack(intensity, LEAST_PX)
     levels = grey_levels(chips.fit, window_db)
-    blocks = [_block_properties(levels[start : start + _BLOCK]) for start in range(0, len(levels), _BLOCK)]
+    step = max(1, _BLOCK_PX // (levels.shape[1] * levels.shape[2]))
+    blocks = [_block_properties(levels[start : start + step]) for start in range(0, len(levels), step)]
     values = np.concatenate(blocks) if blocks else np.empty((0, len(DISTANCES_PX), 4))
     contrast, homogeneity, energy, correlation = (_measures(chips, values, k) for k in range(4))
     return Texture(contrast, homogeneity, energy, correlation)
@@ -81,33 +82,36 @@ def _measures(chips: ChipStack, values: Values, kind: int) -> tuple[Measure, ...
 def _block_properties(levels: NDArray[np.intp]) -> Values:
     """(m, distances, 4) contrast, homogeneity, energy, correlation; NaN for chips of one level."""
     first = levels * LEVELS + (np.arange(len(levels)) * LEVELS**2)[:, None, None]
-    result = np.empty((len(levels), len(DISTANCES_PX), 4))
-    for place, distance in enumerate(DISTANCES_PX):
-        steps = [(d_row * distance, d_col * distance) for d_row, d_col in _DIRECTIONS]
-        result[:, place] = np.mean([_properties(_matrices(first, levels, step)) for step in steps], axis=0)
-    return result
+    steps = [(d_row * px, d_col * px) for px in DISTANCES_PX for d_row, d_col in _DIRECTIONS]
+    counts = np.empty((len(levels), len(steps), LEVELS, LEVELS))
+    for place, step in enumerate(steps):
+        counts[:, place] = _counts(first, levels, step)
+    each = _properties(counts.reshape(-1, LEVELS, LEVELS))
+    return np.asarray(each.reshape(len(levels), len(DISTANCES_PX), len(_DIRECTIONS), 4).mean(axis=2))
 
 
-def _matrices(first: NDArray[np.intp], second: NDArray[np.intp], step: tuple[int, int]) -> Values:
-    """(m, 32, 32) symmetric normalised co-occurrence of pixels ``step`` apart."""
+def _counts(first: NDArray[np.intp], second: NDArray[np.intp], step: tuple[int, int]) -> NDArray[np.intp]:
+    """(m, 32, 32) how many pixels of level i have one of level j ``step`` away."""
     d_row, d_col = step
     count, rows, cols = second.shape
     left, right = max(0, -d_col), cols - max(0, d_col)
     pairs = first[:, : rows - d_row, left:right] + second[:, d_row:, left + d_col : right + d_col]
-    counts = np.bincount(pairs.ravel(), minlength=count * LEVELS**2).reshape(count, LEVELS, LEVELS)
-    return np.asarray((counts + counts.swapaxes(1, 2)) / (2.0 * pairs[0].size))
+    return np.bincount(pairs.ravel(), minlength=count * LEVELS**2).reshape(count, LEVELS, LEVELS)
 
 
-def _properties(p: Values) -> Values:
-    """(m, 4) of symmetric matrices (m, 32, 32); correlation NaN where all pixels are of one level."""
+def _properties(counts: Values) -> Values:
+    """(m, 4) of counts (m, 32, 32) made symmetric; correlation NaN where all pixels are of one level."""
     level = np.arange(LEVELS, dtype=np.float64)
     squares = np.subtract.outer(level, level) ** 2
-    flat = p.reshape(len(p), LEVELS**2)
+    flat = counts.reshape(len(counts), LEVELS**2)
+    pairs = flat.sum(axis=1)
     # One product per matrix: a single one of all would depend on how many there are, in the last digit.
     weights = np.stack([squares.ravel(), 1 / (1 + squares.ravel())], axis=1)
-    contrast, homogeneity = (flat[:, None, :] @ weights)[:, 0].T
-    energy = np.sqrt(np.einsum("nk,nk->n", flat, flat))
-    margin = p.sum(axis=2)
+    contrast, homogeneity = (flat[:, None, :] @ weights)[:, 0].T / pairs
+    # With p = (c + c^T) / 2n, sum p^2 is (sum c^2 + sum c c^T) / 2n^2: no symmetric matrix is needed.
+    squared = np.einsum("nk,nk->n", flat, flat) + np.einsum("nij,nji->n", counts, counts)
+    energy = np.sqrt(squared / 2) / pairs
+    margin = (counts.sum(axis=2) + counts.sum(axis=1)) / (2 * pairs[:, None])
     mean = (margin * level).sum(axis=1)
     variance = (margin * (level - mean[:, None]) ** 2).sum(axis=1)
     # For a symmetric matrix E(i - j)^2 = 2 (variance - covariance).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -33,6 +34,8 @@ from sarcurate.io.safe import resolve_inside
 
 FORMAT = 1
 HEADER = "chipset.json"
+# Names that lead nowhere but down: neither dots nor anything empty where a folder is expected.
+_NAME = re.compile(r"\w[\w.-]*(/\w[\w.-]*)*")
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class ChipSet:
             DataError: when the chip is unknown, its file is missing or its pixels changed.
         """
         file_name, digest = self._file(chip_id)
-        array = raster.read_tiff(resolve_inside(self.root, file_name))
+        array = raster.read_tiff(self._path(file_name))
         if lineage.pixels_sha256(array) != digest:
             raise DataError(
                 f"{self.root}: the pixels of {file_name} are not those of the manifest",
@@ -76,6 +79,21 @@ class ChipSet:
             raise DataError(
                 f"{self.root} holds no chip {chip_id}", fix="take ids from its metadata.parquet"
             ) from None
+
+    def _path(self, file_name: str) -> Path:
+        """As :func:`resolve_inside`, which looks at every folder above, too, and so takes far longer."""
+        if not file_name.isascii() or not _NAME.fullmatch(file_name):
+            return resolve_inside(self.root, file_name)
+        place = self._base
+        for part in file_name.split("/"):
+            place /= part
+            if place.is_symlink():
+                return resolve_inside(self.root, file_name)
+        return place
+
+    @cached_property
+    def _base(self) -> Path:
+        return self.root.resolve()
 
     @cached_property
     def _files(self) -> dict[str, tuple[str, str]]:

@@ -80,10 +80,12 @@ def resolve_inside(root: Path, relative: str) -> Path:
 def read_bounded(path: Path, max_bytes: int) -> bytes:
     """The bytes of a file of at most ``max_bytes``; DataError where it is missing, larger or a pipe."""
     try:
-        if path.is_fifo() or path.is_socket():  # opening one would wait for ever
+        status = path.stat()
+        if stat.S_IFMT(status.st_mode) in (stat.S_IFIFO, stat.S_IFSOCK):  # opening one would wait for ever
             raise DataError(f"{path}: is a pipe or socket, expected a file", fix="put the file in its place")
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+            data = file.read(min(status.st_size, max_bytes) + 1)  # takes room for all that is asked for
+            data += file.read(max_bytes + 1 - len(data)) if len(data) > status.st_size else b""
     except OSError as error:
         raise _unreadable(path, error) from error
     if len(data) > max_bytes:

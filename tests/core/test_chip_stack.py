@@ -38,3 +38,14 @@ def test_infinite_pixels_and_small_chips_are_named() -> None:
 def test_what_is_no_stack_of_intensities_is_refused(chips: np.ndarray) -> None:
     with pytest.raises(DataError, match=r"expected \(n, rows, cols\) real"):
         chip_stack(chips)
+
+
+def test_a_stack_stays_as_it_is_unless_its_chips_are_too_small() -> None:
+    chips = np.random.default_rng(0).gamma(1, 1, (3, 20, 30))
+    chips[1] = 2
+    stack = chip_stack(chips)
+    assert chip_stack(stack, 20) is stack
+    assert stack.shape == np.shape(stack) == (3, 20, 30)
+    small = chip_stack(stack, 21)
+    assert small.fit.shape == (0, 20, 30)
+    assert list(small.reasons) == ["smaller than 21 px"] * 3 == list(chip_stack(chips, 21).reasons)

@@ -5,8 +5,9 @@ import warnings
 import numpy as np
 import pytest
 from scipy import integrate, stats
-from scipy.special import kve, loggamma, polygamma
+from scipy.special import gammainc, kve, loggamma, polygamma
 
+from sarcurate.core import marginal_fit
 from sarcurate.core.log_cumulants import LnArea, LogCumulants, ln_area, log_cumulants
 from sarcurate.core.marginal import QUANTILE_LEVELS, pooled_quantiles
 from sarcurate.core.marginal_fit import (
@@ -176,3 +177,12 @@ def test_no_fit_chip_gives_reasons_alone() -> None:
             assert isinstance(law, (GammaFit, KFit, LogNormalFit))
             assert list(ks_distance(area, law).reasons) == ["constant chip"] * 2
         assert gamma_p_value(cumulants).column() == [None, None]
+
+
+@pytest.mark.parametrize("looks", [0.3, 0.99, 1.0, 1.3, 4.0, 60.0, 1e4, 1e5])
+def test_the_gamma_law_from_a_table_is_that_of_scipy(looks: float) -> None:
+    ratio = np.concatenate([[1e-12], 1 + np.linspace(-8, 12, 4001) / np.sqrt(looks)])
+    roots = np.cbrt(np.maximum(ratio, 1e-12))
+    found = marginal_fit._speckle_cdf(np.array([2.0, looks]), np.stack([roots, roots])[:, None])
+    np.testing.assert_allclose(found[1, 0], gammainc(looks, looks * roots**3), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(found[0, 0], gammainc(2, 2 * roots**3), rtol=0, atol=1e-7)

@@ -438,3 +438,21 @@ def test_a_copy_is_checked_like_a_new_chip(root: Path, tmp_path: Path) -> None:
         DataError, match=rf"previews/.*\.png of chip {row['chip_id']} is missing\nFix: restore"
     ):
         _copy_all(chips, tmp_path / "gone")
+
+
+@pytest.mark.parametrize("linked", ["folder", "file"])
+def test_a_link_below_the_root_does_not_lead_out(tmp_path: Path, linked: str) -> None:
+    root, other = tmp_path / "set", tmp_path / "other"
+    pixels = np.ones((4, 4), np.float32)
+    pixels[0] = 2
+    with ChipSetWriter(root, Header("sensor", Radiometry.SIGMA0, "train", (-20.0, 10.0))) as writer:
+        writer.add({"chip_id": "ab" * 12, "origin": "real", "label": "a", "group_id": "g"}, pixels)
+    (tmp_path / "way").symlink_to(root)
+    chips = open_chipset(tmp_path / "way", {"train"})
+    np.testing.assert_array_equal(chips.pixels("ab" * 12), pixels)
+    place = root / "chips" / "ab"
+    place = place if linked == "folder" else next(place.iterdir())
+    place.rename(other)
+    place.symlink_to(other)
+    with pytest.raises(DataError, match="leads out of"):
+        chips.pixels("ab" * 12)

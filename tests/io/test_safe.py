@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import os
 import stat
 import tarfile
 import zipfile
@@ -105,6 +106,15 @@ def test_reading_stops_at_the_cap(tmp_path: Path) -> None:
         read_bounded(tmp_path / "f", 4)
     with pytest.raises(DataError, match="cannot be read"):
         read_bounded(tmp_path, 4)
+
+
+def test_pipes_are_refused_and_files_longer_than_they_say_are_read_whole(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="is a pipe"):
+        read_bounded(tmp_path / "pipe", 5)
+    said_empty = Path("/proc/self/cmdline")
+    if said_empty.is_file():
+        assert read_bounded(said_empty, 1 << 20) == said_empty.read_bytes()
 
 
 @pytest.mark.parametrize("durable", [True, False])
