@@ -30,9 +30,10 @@ def rows(arms: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
 def lines(arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """One short line per arm for a terminal."""
     said = []
+    width = max((len(name) for name in arms), default=0)
     for row in rows(arms):
         cells = dict(zip(COLUMNS, row, strict=True))
-        line = f"{cells['arm']:<18} accuracy {cells['accuracy %']:>5} % ({cells['interval']})"
+        line = f"{cells['arm']:<{width}}  accuracy {cells['accuracy %']:>5} % ({cells['interval']})"
         difference, interval = cells["minus baseline, points"], cells["interval of difference"]
         line += f", {difference} points ({interval})" if interval else f", {difference}"
         said.append(line)
