@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 import stat
+import struct
 import tarfile
 import unicodedata
 import zipfile
@@ -246,6 +247,13 @@ class _Names:
         own[key] = name
 
 
+# What the archive readers raise on damage; a name that is no UTF-8 in a local header of a ZIP among it.
+_DAMAGE = (
+    *(zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, struct.error),
+    *(EOFError, OSError, UnicodeDecodeError),
+)
+
+
 def _extract(archive: Path, target: Path, limits: ArchiveLimits, fill: _Fill) -> None:
     if target.exists():
         raise DataError(f"cannot unpack {archive}: {target} exists", fix="remove it or choose another")
@@ -260,7 +268,7 @@ def _extract(archive: Path, target: Path, limits: ArchiveLimits, fill: _Fill) ->
     try:
         fill(folder, budget)
         folder.rename(target)
-    except (zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
+    except _DAMAGE as error:
         raise DataError(f"{archive}: cannot be unpacked: {error}", fix="download it again") from error
     except NotImplementedError as error:  # zipfile: a packing method it does not know
         raise DataError(f"{archive}: cannot be unpacked: {error}", fix="pack it with deflate") from error

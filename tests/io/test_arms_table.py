@@ -73,7 +73,8 @@ def test_an_arm_of_an_external_test_has_no_count_of_its_own() -> None:
 
 def test_terminal_lines_carry_arm_accuracy_and_difference() -> None:
     base, worse, _ = arms_table.lines(ARMS)
-    assert base == "real-only          accuracy  86.8 % (78.0 to 92.4), baseline"
+    longest = max(len(name) for name in ARMS)
+    assert base == f"{'real-only':<{longest}}  accuracy  86.8 % (78.0 to 92.4), baseline"
     assert worse.endswith("(78.0 to 92.4), -9.3 points (-16.0 to +0.0)")
 
 

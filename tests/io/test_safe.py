@@ -290,3 +290,16 @@ def test_damage_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         extract_zip(tmp_path / "none.zip", tmp_path / "out", SMALL)
     assert _names(tmp_path) == ["a.tar", "a.tgz", "a.zip"]
+
+
+def test_a_zip_whose_local_header_names_no_utf8_is_damage(tmp_path: Path) -> None:
+    archive = tmp_path / "p.zip"
+    with zipfile.ZipFile(archive, "w") as pack:
+        pack.writestr("a.txt", "a")
+    data = bytearray(archive.read_bytes())
+    data[7] |= 0x08  # general purpose bit 11: the name is UTF-8
+    data[30] = 0xFF  # its first byte
+    archive.write_bytes(data)
+    with pytest.raises(DataError, match=r"p\.zip: cannot be unpacked"):
+        extract_zip(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
