@@ -29,6 +29,8 @@ STAGES = [
 JUDGED = ["curate", "evaluate", "report"]  # what a gate or a verdict costs
 WEIGHTS = ".sarcurate/cache/evaluate/*/[!.]*/weights.safetensors"  # unfinished entries are hidden folders
 PATIENCE_S = 300
+# One process per stage: the first test alone waits for a whole graph.
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,6 @@ def test_nothing_is_out_of_date_and_nothing_runs_twice(quick_graph: Workspace) -
 # --- changes
 
 
-@pytest.mark.slow
 def test_a_value_of_evaluate_costs_evaluate_and_report_alone(quick: Workspace) -> None:
     before, weights = quick.lock(), quick.trained()
     quick.change("evaluate.interval_level", 0.8)
@@ -182,7 +183,6 @@ def test_a_value_of_evaluate_costs_evaluate_and_report_alone(quick: Workspace) -
     assert (level["old"], level["new"]) == (0.95, 0.8)
 
 
-@pytest.mark.slow
 def test_an_added_arm_is_the_only_one_trained(quick: Workspace) -> None:
     before = quick.trained()
     assert len(before) == 4 * 2
@@ -203,7 +203,6 @@ def _level_gate(low_db: float) -> dict[str, Any]:
     return {"measure": "mean_db", "side": "lower", "low": low_db, "high": None, "if_missing": "keep"}
 
 
-@pytest.mark.slow
 def test_a_gate_costs_curate_and_what_follows_and_trains_arms_of_kept_chips_alone(quick: Workspace) -> None:
     arms = YAML(typ="safe", pure=True).load(quick.root / "params.yaml")["evaluate"]["arms"]
     kept_arm = {"name": "kept", "add": ["psd-curated"], "oversample": False, "classical": False}
@@ -229,7 +228,6 @@ def test_a_gate_costs_curate_and_what_follows_and_trains_arms_of_kept_chips_alon
     assert metrics["dataset_revision"] != first["dataset_revision"]
 
 
-@pytest.mark.slow
 def test_a_verdict_rejects_a_chip_and_costs_curate_and_what_follows(quick: Workspace) -> None:
     quick.change("curate.gates", [_level_gate(-100.0)])
     quick.repro()
@@ -252,7 +250,6 @@ def test_a_verdict_rejects_a_chip_and_costs_curate_and_what_follows(quick: Works
     assert quick.metrics()["dataset_revision"] == first["dataset_revision"]
 
 
-@pytest.mark.slow
 def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> None:
     before, first = quick.trained(), quick.metrics()
     raw = quick.root / "data" / "raw" / "target"
@@ -276,7 +273,6 @@ def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> 
     assert quick.metrics()["external_tests"]["far"]["content_sha256"] != far_scores["content_sha256"]
 
 
-@pytest.mark.slow
 def test_a_misspelt_param_stops_the_run(quick: Workspace) -> None:
     text = (quick.root / "params.yaml").read_text()
     (quick.root / "params.yaml").write_text(text.replace("label_smoothing:", "label_smothing:"))
@@ -287,7 +283,6 @@ def test_a_misspelt_param_stops_the_run(quick: Workspace) -> None:
     assert quick.call("sarcurate", "ingest", "a", "b", "c", "d").returncode == 2
 
 
-@pytest.mark.slow
 def test_same_seed_gives_the_same_bytes(quick_graph: Workspace, tmp_path: Path) -> None:
     again = _quick(tmp_path / "again")
     assert again.repro() == STAGES
@@ -302,7 +297,6 @@ def test_same_seed_gives_the_same_bytes(quick_graph: Workspace, tmp_path: Path) 
 # --- a killed run
 
 
-@pytest.mark.slow
 def test_a_killed_evaluate_resumes(quick: Workspace, quick_graph: Workspace) -> None:
     shutil.rmtree(quick.root / ".sarcurate")
     for path in (quick.root / "metrics").iterdir():
@@ -383,7 +377,6 @@ def own(own_graph: Workspace, tmp_path: Path) -> Workspace:
     return _copy(own_graph, tmp_path / "my")
 
 
-@pytest.mark.slow
 def test_own_chips_run_through_and_stay_relative(own_graph: Workspace) -> None:
     for name in ("real/target-train", "translated/physics", "translated/psd"):
         table = pd.read_parquet(own_graph.root / "data" / name / "metadata.parquet")
@@ -393,7 +386,6 @@ def test_own_chips_run_through_and_stay_relative(own_graph: Workspace) -> None:
     assert len(pd.read_parquet(own_graph.root / "data/real/target-train/metadata.parquet")) == 12
 
 
-@pytest.mark.slow
 def test_an_added_chip_is_noticed_and_gives_another_revision(own: Workspace) -> None:
     before = own.metrics()["dataset_revision"]
     assert "up to date" in own.say("dvc", "status")
@@ -405,7 +397,6 @@ def test_an_added_chip_is_noticed_and_gives_another_revision(own: Workspace) -> 
     assert "tank/new.png" in set(table["source_path"])
 
 
-@pytest.mark.slow
 def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspace) -> None:
     folders = ("data/chips", "data/real", "data/translated", "metrics/report")
     before = own.bytes_of(*folders)
@@ -429,7 +420,6 @@ def test_a_broken_chip_stops_the_run_and_earlier_outputs_come_back(own: Workspac
     assert own.repro() == []
 
 
-@pytest.mark.slow
 def test_chips_that_fail_validation_stop_the_run_with_a_report(own: Workspace) -> None:
     own.change("validate.max_class_ratio", 1.0)
     _write_png(own.root / "incoming" / "source" / "tank" / "new.png", 99, 64)
@@ -451,7 +441,6 @@ def test_chips_that_fail_validation_stop_the_run_with_a_report(own: Workspace) -
     assert "chips" in (own.root / ".sarcurate" / "data_docs" / "index.html").read_text()
 
 
-@pytest.mark.slow
 def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
     meta = {"rule": "mine", "severity": "warning", "says": "Looks are four", "fix": "take others"}
     kwargs = {"column": "looks_nominal", "min_value": 4}
@@ -468,7 +457,6 @@ def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
 # --- leakage
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     "command",
     [
@@ -505,7 +493,6 @@ def mirror() -> Path:
     return Path(setting)
 
 
-@pytest.mark.slow
 @pytest.mark.real
 def test_a_cut_of_real_chips_runs_through(
     mirror: Path, tmp_path: Path, tiny_data: Callable[..., dict[str, Any]]
