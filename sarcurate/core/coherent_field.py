@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,7 @@ from scipy.fft import fft2, ifft2
 
 from sarcurate.core.airframes import Airframe
 from sarcurate.core.clutter import gamma_texture
-from sarcurate.core.scatterers import scatterers_of, surfaces_of
+from sarcurate.core.scatterers import Scatterers, Surfaces, scatterers_of, surfaces_of
 from sarcurate.core.sensor_model import ChipGrid
 
 FloatArray = NDArray[np.float64]
@@ -23,7 +24,7 @@ _FAINTEST_M2 = 3e-3  # 10 dB and more below one square metre of the darkest apro
 
 @dataclass(frozen=True)
 class Pose:
-    """How an aircraft stands in the chip.
+    """How an object stands in the chip; its nose is the end of its x axis.
 
     Args:
         aspect_deg: 0 is nose to the radar, 90 nose along the radar's flight (increasing rows).
@@ -47,30 +48,46 @@ class Pose:
 
 @dataclass(frozen=True)
 class Ground:
-    """Clutter and noise levels, linear, and the order of the clutter's Gamma texture."""
+    """Clutter and noise levels, linear, and the order of the clutter's Gamma texture.
 
-    clutter: float
+    The clutter is one level, or one for each cell of the padded grid.
+    """
+
+    clutter: float | FloatArray
     noise: float
     texture_order: float
 
 
-def apparent_positions(airframe: Airframe, pose: Pose) -> tuple[FloatArray, FloatArray]:
+@dataclass(frozen=True, eq=False)
+class Target:
+    """An object on the ground: what it reflects, what it shades, and how it stands."""
+
+    points: Scatterers
+    surface: Surfaces
+    pose: Pose
+
+
+def parked(airframe: Airframe, pose: Pose) -> Target:
+    """An aircraft as a target."""
+    return Target(scatterers_of(airframe), surfaces_of(airframe), pose)
+
+
+def apparent_positions(points: Scatterers, pose: Pose) -> tuple[FloatArray, FloatArray]:
     """Azimuth and ground range of the scattering centres in the image, height laid over to the radar."""
-    points = scatterers_of(airframe)
     azimuth, range_ = pose.to_ground(points.x_m, points.y_m)
     return azimuth, range_ - points.z_m / np.tan(np.radians(pose.incidence_deg))
 
 
 def target_spectrum(
-    airframe: Airframe, pose: Pose, grid: ChipGrid, frequency_hz: float, rng: np.random.Generator
+    target: Target, grid: ChipGrid, frequency_hz: float, rng: np.random.Generator
 ) -> NDArray[np.complex64]:
     """DFT of the scattering centres on the padded grid, before the sensor's weights.
 
     Positions are exact, not rounded to pixels. Phases are uniform: a millimetre of wing deflection is a
     large part of the wavelength. A centre of RCS s gives pixels whose sigma0 times area sums to s.
     """
-    azimuth, range_ = apparent_positions(airframe, pose)
-    rcs = scatterers_of(airframe).rcs_m2(-pose.aspect_deg, frequency_hz)
+    azimuth, range_ = apparent_positions(target.points, target.pose)
+    rcs = target.points.rcs_m2(-target.pose.aspect_deg, frequency_hz)
     rcs = rcs * 10.0 ** (rng.normal(0.0, _STRENGTH_STD_DB, rcs.size) / 10.0)
     amplitude = np.sqrt(rcs / grid.cell_m2) * np.exp(2j * np.pi * rng.uniform(size=rcs.size))
     azimuth, range_ = azimuth + grid.centre_m[0], range_ + grid.centre_m[1]
@@ -99,12 +116,12 @@ def _sum_of_products(rows: NDArray[np.complex64], cols: NDArray[np.complex64]) -
     return total
 
 
-def illumination(airframe: Airframe, pose: Pose, grid: ChipGrid) -> FloatArray:
+def illumination(target: Target, grid: ChipGrid) -> FloatArray:
     """Lit part of each ground cell, 0..1, shape of the padded grid.
 
     A point at height z keeps the radar from the ground z tan(incidence) behind it.
     """
-    surface = surfaces_of(airframe)
+    surface, pose = target.surface, target.pose
     azimuth, range_ = pose.to_ground(surface.x_m, surface.y_m)
     range_ = range_ + surface.z_m * np.tan(np.radians(pose.incidence_deg))
     row = np.rint((azimuth + grid.centre_m[0]) / grid.spacing_m[0]).astype(np.intp)
@@ -118,8 +135,7 @@ def illumination(airframe: Airframe, pose: Pose, grid: ChipGrid) -> FloatArray:
 
 def complex_looks(
     ground: Ground,
-    airframe: Airframe | None,
-    pose: Pose,
+    targets: Sequence[Target],
     grid: ChipGrid,
     looks: int,
     frequency_hz: float,
@@ -127,27 +143,26 @@ def complex_looks(
 ) -> ComplexArray:
     """Independent complex looks at one piece of ground, shape (looks, rows, cols).
 
-    |look|^2 is sigma0. Texture, shadow and aircraft are the same in all looks; speckle and noise are new
+    |look|^2 is sigma0. Texture, shadow and targets are the same in all looks; speckle and noise are new
     in each. Clutter and noise are one circular Gaussian process, both band-limited by the sensor.
 
     Args:
         ground: levels and texture order.
-        airframe: the aircraft; None leaves the ground empty.
-        pose: where it stands.
+        targets: what stands there; none leaves the ground empty.
         grid: the chip's grid.
         looks: how many.
         frequency_hz: carrier, for the strength of the scattering centres.
         rng: source of randomness.
     """
     lit: FloatArray | float = 1.0
-    target: NDArray[np.complex64] | float = 0.0
-    if airframe is not None:
-        lit = illumination(airframe, pose, grid)
-        target = target_spectrum(airframe, pose, grid, frequency_hz, rng)
+    reflected: NDArray[np.complex64] | float = 0.0
+    for target in targets:
+        lit = lit * illumination(target, grid)
+        reflected = reflected + target_spectrum(target, grid, frequency_hz, rng)
     texture = gamma_texture(grid.padded, grid.spacing_m, ground.texture_order, TEXTURE_CORRELATION_M, rng)
     deviation = np.sqrt((ground.clutter * texture * lit + ground.noise) / 2.0)
     white = rng.standard_normal((looks, *grid.padded, 2)).view(np.complex128)[..., 0]
-    spectrum = fft2(white * deviation) + target
+    spectrum = fft2(white * deviation) + reflected
     image: ComplexArray = ifft2(spectrum * grid.azimuth_weights[:, None] * grid.range_weights)
     (row, col), (rows, cols) = grid.first, grid.shape
     return image[:, row : row + rows, col : col + cols]

@@ -16,6 +16,7 @@ from sarcurate.core.coherent_field import (
     Pose,
     apparent_positions,
     complex_looks,
+    parked,
 )
 from sarcurate.core.scatterers import REFERENCE_FREQUENCY_HZ, scatterers_of
 from sarcurate.core.scene_plan import ChipRecipe, Scene
@@ -102,7 +103,9 @@ def render(
     grid = chip_grid(footprint_m, sensor)
     pose = draw_pose(recipe, airframe, footprint_m, rng)
     ground = _ground(recipe.scene, sensor)
-    looks = complex_looks(ground, airframe, pose, grid, sensor.looks, sensor.centre_frequency_hz, rng)
+    looks = complex_looks(
+        ground, [parked(airframe, pose)], grid, sensor.looks, sensor.centre_frequency_hz, rng
+    )
     gain = 10.0 ** (recipe.scene.gain_db / 10.0)
     intensity = (gain * np.mean(looks.real**2 + looks.imag**2, axis=0)).astype(np.float32)
     truth = {
@@ -128,7 +131,7 @@ def _clutter_looks(ground: Ground, grid: ChipGrid, looks: int) -> float:
     variance = texture_variance_seen(
         azimuth_power, range_power, grid.spacing_m, ground.texture_order, TEXTURE_CORRELATION_M
     )
-    return equivalent_looks(looks, ground.clutter, ground.noise, variance)
+    return equivalent_looks(looks, float(np.mean(ground.clutter)), ground.noise, variance)
 
 
 def _scene_truth(recipe: ChipRecipe, pose: Pose, sensor: SensorModel) -> dict[str, str | float]:
@@ -152,7 +155,13 @@ def _scene_truth(recipe: ChipRecipe, pose: Pose, sensor: SensorModel) -> dict[st
 def _extent_truth(airframe: Airframe, pose: Pose, grid: ChipGrid) -> dict[str, str | float]:
     """First and last row and column of the aircraft's scattering centres, as fractions of pixels."""
     truth: dict[str, str | float] = {}
-    axes = zip(("row", "col"), apparent_positions(airframe, pose), grid.shape, grid.spacing_m, strict=True)
+    axes = zip(
+        ("row", "col"),
+        apparent_positions(scatterers_of(airframe), pose),
+        grid.shape,
+        grid.spacing_m,
+        strict=True,
+    )
     for axis, position_m, n_samples, spacing_m in axes:
         pixels = position_m / spacing_m + (n_samples - 1) / 2.0
         truth[f"target_first_{axis}_px"] = float(pixels.min())

@@ -14,6 +14,7 @@ from sarcurate.core.coherent_field import (
     apparent_positions,
     complex_looks,
     illumination,
+    parked,
     target_spectrum,
 )
 from sarcurate.core.impulse_response import Weighting, bandwidth_per_m
@@ -28,7 +29,7 @@ UNIFORM = Ground(clutter=0.04, noise=10 ** (-2.2), texture_order=np.inf)
 
 def empty_chips(ground: Ground, grid: ChipGrid, looks: int, n: int) -> np.ndarray:
     rng = np.random.default_rng(11)
-    chips = [complex_looks(ground, None, CENTRED, grid, looks, 5.4e9, rng) for _ in range(n)]
+    chips = [complex_looks(ground, [], grid, looks, 5.4e9, rng) for _ in range(n)]
     return np.array([np.mean(np.abs(chip) ** 2, axis=0) for chip in chips])
 
 
@@ -73,8 +74,7 @@ def test_nothing_is_left_outside_the_processed_band():
     grid = chip_grid(96.0, COARSE)
     chip = complex_looks(
         replace(UNIFORM, texture_order=4.0),
-        airframe_named("C-17"),
-        CENTRED,
+        [parked(airframe_named("C-17"), CENTRED)],
         grid,
         1,
         5.4e9,
@@ -90,12 +90,12 @@ def test_nothing_is_left_outside_the_processed_band():
 
 def test_target_spectrum_is_the_sum_over_its_points():
     grid, airframe = chip_grid(96.0, COARSE), airframe_named("F-16")
-    spectrum = target_spectrum(airframe, CENTRED, grid, 5.4e9, np.random.default_rng(8))
+    spectrum = target_spectrum(parked(airframe, CENTRED), grid, 5.4e9, np.random.default_rng(8))
     rng = np.random.default_rng(8)
     rcs = scatterers_of(airframe).rcs_m2(270.0, 5.4e9)
     rcs = rcs * 10 ** (rng.normal(0.0, 2.0, rcs.size) / 10)
     phases = 2 * np.pi * rng.uniform(size=rcs.size)
-    azimuth, range_ = apparent_positions(airframe, CENTRED)
+    azimuth, range_ = apparent_positions(scatterers_of(airframe), CENTRED)
     frequency = np.fft.fftfreq(64, 2.0)
     plain = np.zeros((64, 64), complex)
     for a, r, s, phase in zip(azimuth, range_, rcs, phases, strict=True):
@@ -119,8 +119,7 @@ def rows_lit_m(airframe_name: str, aspect_deg: float) -> float:
     pose = replace(CENTRED, aspect_deg=aspect_deg)
     looks = complex_looks(
         Ground(0.0, 1e-6, np.inf),
-        airframe_named(airframe_name),
-        pose,
+        [parked(airframe_named(airframe_name), pose)],
         chip_grid(96.0, QUIET),
         1,
         9.65e9,
@@ -140,7 +139,7 @@ def test_extent_along_azimuth_is_length_at_broadside_and_span_nose_on(airframe):
 @pytest.mark.parametrize("incidence_deg", [25.0, 45.0])
 def test_shadow_of_the_body_ends_at_the_tangent_ray(incidence_deg):
     airframe = airframe_named("Boeing-747")
-    lit = illumination(airframe, replace(CENTRED, incidence_deg=incidence_deg), chip_grid(96.0, QUIET))
+    lit = illumination(parked(airframe, replace(CENTRED, incidence_deg=incidence_deg)), chip_grid(96.0, QUIET))
     row = 16 + 48 + 22  # 22 m ahead of the middle: body, no wing
     dark = np.flatnonzero(lit[row] < 0.5)
     far_edge_m = dark[-1] - (16 + 47.5)
@@ -154,12 +153,12 @@ def test_shadow_of_the_body_ends_at_the_tangent_ray(incidence_deg):
 def test_shadow_shows_noise_alone_and_open_ground_clutter():
     grid, airframe = chip_grid(96.0, QUIET), airframe_named("Boeing-747")
     ground, rng = Ground(0.04, 0.004, np.inf), np.random.default_rng(9)
-    lit = illumination(airframe, CENTRED, grid)[16:112, 16:112]
+    lit = illumination(parked(airframe, CENTRED), grid)[16:112, 16:112]
     # Ten metres of shadow behind the body, away from the aircraft's own returns.
     dark = np.zeros((96, 96), dtype=bool)
     dark[66:74, 51:53] = True
     assert (lit[dark] == 0).all()
-    chips = [np.abs(complex_looks(ground, airframe, CENTRED, grid, 4, 9.65e9, rng)) ** 2 for _ in range(4)]
+    chips = [np.abs(complex_looks(ground, [parked(airframe, CENTRED)], grid, 4, 9.65e9, rng)) ** 2 for _ in range(4)]
     mean = np.mean(chips, axis=(0, 1))
     assert np.median(mean[dark]) < 0.5 * 0.044
     assert mean[:, :10].mean() == pytest.approx(0.044, rel=0.1)

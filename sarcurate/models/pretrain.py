@@ -1,0 +1,124 @@
+"""The making of sarcurate-tiny: practice chips, autoencoder, latents, transformer, one folder of weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarcurate.execution import progress
+from sarcurate.io.practice_pool import PoolPlan, fill_pool, read_shard
+from sarcurate.models.flow import TimeLaw
+from sarcurate.models.pretrain_flow import FlowSettings, LatentShard, train_flow
+from sarcurate.models.pretrain_vae import VaeSettings, train_vae
+from sarcurate.models.tiny_base import new_tokenizer
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from torch.nn import ModuleDict
+
+_HELD_BACK = 20  # sensors that are never trained on, for the card's figures
+_LOG_EVERY = 100
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights but the code."""
+
+    pool: PoolPlan
+    vae: VaeSettings
+    flow: FlowSettings
+    law: TimeLaw
+    seed: int
+    threads: int
+
+
+def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
+    """Make the base, going on from what ``work`` already holds; ``out`` loads as a pipeline of diffusers.
+
+    Args:
+        recipe: what to make.
+        work: folder for practice chips, latents, checkpoints and logs, a few GB.
+        out: folder for the weights, bfloat16.
+        workers: processes that render.
+    """
+    import torch
+
+    torch.set_num_threads(recipe.threads)
+    fill_pool(recipe.pool, work / "pool", workers)
+    trained_on = range(recipe.pool.sensors - _HELD_BACK)
+    shards = [read_shard(work / "pool", index) for index in trained_on]
+    with _logged(work / "vae.jsonl", "autoencoder", recipe.vae.updates) as log:
+        vae = train_vae([shard.chips for shard in shards], recipe.vae, recipe.seed, work / "vae", log)
+    latents = [
+        LatentShard(_latents(vae, shard.chips, work / "latents" / f"{index:05d}.npy"), shard.rows)
+        for index, shard in zip(trained_on, shards, strict=True)
+    ]
+    with _logged(work / "flow.jsonl", "transformer", recipe.flow.updates) as log:
+        modules = train_flow(latents, recipe.flow, recipe.law, recipe.seed, work / "flow", log)
+    write_base(vae, modules, recipe.law, out)
+
+
+def write_base(vae: AutoencoderKL, modules: ModuleDict, law: TimeLaw, out: Path) -> None:
+    """Write the parts as a pipeline folder, weights as bfloat16 safetensors."""
+    import torch
+    from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
+
+    tokenizer = new_tokenizer()
+    pipeline = StableDiffusion3Pipeline(
+        transformer=modules["transformer"],
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=law.shift),
+        vae=vae,
+        text_encoder=modules["text_encoder"],
+        tokenizer=tokenizer,
+        text_encoder_2=modules["text_encoder_2"],
+        tokenizer_2=tokenizer,
+        text_encoder_3=None,
+        tokenizer_3=None,
+    )
+    pipeline.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
+
+
+def _latents(vae: Any, chips: NDArray[np.float16], path: Path) -> NDArray[np.float16]:
+    """Scaled latents of a shard, from their file where it is there."""
+    import torch
+
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            mean = vae.encode(torch.from_numpy(chips.astype(np.float32))[:, None]).latent_dist.mean
+        scaled = (mean - vae.config.shift_factor) * vae.config.scaling_factor
+        part = path.with_suffix(".part.npy")
+        np.save(part, scaled.numpy().astype(np.float16))
+        part.replace(path)
+    latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    return latents
+
+
+class _Log:
+    """Appends the mean loss of every hundred updates as a line of JSON, and advances a progress bar."""
+
+    def __init__(self, path: Path, advance: Callable[[int], None]) -> None:
+        self._path, self._advance, self._losses = path, advance, list[float]()
+
+    def __call__(self, step: int, loss: float) -> None:
+        self._losses.append(loss)
+        self._advance(1)
+        if (step + 1) % _LOG_EVERY == 0:
+            with self._path.open("a") as log:
+                log.write(
+                    json.dumps({"update": step + 1, "loss": round(float(np.mean(self._losses)), 5)}) + "\n"
+                )
+            self._losses.clear()
+
+
+@contextmanager
+def _logged(path: Path, what: str, updates: int) -> Iterator[_Log]:
+    with progress(f"pretraining the {what}", updates) as advance:
+        yield _Log(path, advance)

@@ -1,0 +1,166 @@
+"""Training of sarcurate-tiny's autoencoder on practice chips: sharp, and true in its power spectrum."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sarcurate.models.checkpoint import (
+    Checkpoint,
+    latest_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from sarcurate.models.tiny_base import new_vae
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL
+    from torch import Tensor
+
+_GAIN = (0.6, 1.3)
+_OFFSET = (-0.2, 0.2)
+_POWER_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class VaeSettings:
+    """How the autoencoder is trained.
+
+    Args:
+        updates: of AdamW, its rate falling from ``learning_rate`` to 0 along half a cosine.
+        batch_size: crops an update.
+        crop_px: their edge; a multiple of the factor.
+        spectrum_weight: of the mean |ln| ratio of the batch's power spectra, beside the mean |error|.
+        kl_weight: of the mean divergence from a unit Gaussian.
+        save_every: updates between checkpoints.
+    """
+
+    updates: int
+    batch_size: int
+    crop_px: int
+    learning_rate: float
+    warmup: int
+    spectrum_weight: float
+    kl_weight: float
+    save_every: int
+
+
+def train_vae(
+    pool: Sequence[NDArray[np.float16]],
+    settings: VaeSettings,
+    seed: int,
+    work: Path,
+    on_update: Callable[[int, float], None],
+) -> AutoencoderKL:
+    """Train from the last checkpoint in ``work`` on; its config tells the latents' mean and spread.
+
+    Every update draws its batch and its noise from its own seed, so a resumed run is the uninterrupted one.
+
+    Args:
+        pool: shards of chips in model space, (n, rows, cols).
+        work: folder of checkpoints.
+        on_update: told the update's number and its loss.
+    """
+    import torch
+
+    torch.manual_seed(seed)
+    vae = new_vae()
+    parameters = dict(vae.named_parameters())
+    optimizer = torch.optim.AdamW(
+        vae.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4
+    )
+    start = _resume(work, vae, optimizer)
+    for step in range(start, settings.updates):
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step, settings.updates, settings.warmup, settings.learning_rate)
+        chips = draw_crops(pool, settings.batch_size, settings.crop_px, np.random.default_rng((seed, step)))
+        noise = torch.Generator().manual_seed(seed + step)
+        loss = _loss(vae, torch.from_numpy(chips), noise, settings)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
+        optimizer.step()
+        on_update(step, float(loss.detach()))
+        if (step + 1) % settings.save_every == 0 or step + 1 == settings.updates:
+            tensors = {**vae.state_dict(), **optimizer_tensors(optimizer, parameters)}
+            save_checkpoint(work, Checkpoint(step + 1, tensors, {}))
+    _declare_spread(vae, pool, seed)
+    return vae
+
+
+def rate(step: int, updates: int, warmup: int, learning_rate: float) -> float:
+    """Learning rate of an update: a linear rise over ``warmup``, then half a cosine down to 0."""
+    return (
+        learning_rate
+        * min(1.0, (step + 1) / max(warmup, 1))
+        * 0.5
+        * (1.0 + math.cos(math.pi * step / updates))
+    )
+
+
+def draw_crops(
+    pool: Sequence[NDArray[np.float16]], n: int, crop_px: int, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """(n, 1, crop_px, crop_px) random crops, turned, mirrored, and changed in contrast and level."""
+    crops = np.empty((n, 1, crop_px, crop_px), dtype=np.float32)
+    for i in range(n):
+        shard = pool[int(rng.integers(len(pool)))]
+        chip = shard[int(rng.integers(len(shard)))]
+        row, col = (int(rng.integers(size - crop_px + 1)) for size in chip.shape)
+        crop = chip[row : row + crop_px, col : col + crop_px].astype(np.float32)
+        crop = np.rot90(crop, int(rng.integers(4)))
+        crops[i, 0] = crop[::-1] if rng.uniform() < 0.5 else crop
+    gain, offset = rng.uniform(*_GAIN, (n, 1, 1, 1)), rng.uniform(*_OFFSET, (n, 1, 1, 1))
+    return np.clip(crops * gain + offset, -1.0, 1.0).astype(np.float32)
+
+
+def _resume(work: Path, vae: Any, optimizer: Any) -> int:
+    saved = latest_checkpoint(work)
+    if saved is None:
+        return 0
+    vae.load_state_dict({name: saved.tensors[name] for name in vae.state_dict()})
+    restore_optimizer(optimizer, dict(vae.named_parameters()), saved.tensors)
+    return saved.step
+
+
+def _loss(vae: Any, chips: Tensor, noise: Any, settings: VaeSettings) -> Tensor:
+    import torch
+
+    with torch.autocast("cpu", torch.bfloat16):
+        law = vae.encode(chips).latent_dist
+        drawn = law.mean + torch.exp(0.5 * law.logvar) * torch.randn(law.mean.shape, generator=noise)
+        again = vae.decode(drawn).sample
+    mean, logvar, again = law.mean.float(), law.logvar.float(), again.float()
+    error = (again - chips).abs().mean()
+    spectrum = (_ln_power(again) - _ln_power(chips)).abs().mean()
+    divergence = 0.5 * (mean**2 + logvar.exp() - 1.0 - logvar).mean()
+    return error + settings.spectrum_weight * spectrum + settings.kl_weight * divergence
+
+
+def _ln_power(images: Tensor) -> Tensor:
+    """ln of the batch's mean power spectrum; means removed, Hann window."""
+    import torch
+
+    window = torch.hann_window(images.shape[-1], periodic=False)
+    centred = images - images.mean((-1, -2), keepdim=True)
+    power: Tensor = torch.fft.rfft2(centred * window[:, None] * window, norm="ortho").abs() ** 2
+    return torch.log(power.mean((0, 1)) + _POWER_FLOOR)
+
+
+def _declare_spread(vae: Any, pool: Sequence[NDArray[np.float16]], seed: int) -> None:
+    """Write the latents' mean and spread into the config, as diffusion models expect to find them."""
+    import torch
+
+    chips = draw_crops(pool, 256, pool[0].shape[-1], np.random.default_rng((seed, 1 << 32)))
+    with torch.no_grad():
+        latents = vae.encode(torch.from_numpy(chips)).latent_dist.mean
+    vae.register_to_config(
+        shift_factor=round(float(latents.mean()), 4), scaling_factor=round(1.0 / float(latents.std()), 4)
+    )

@@ -1,0 +1,90 @@
+"""The shape of sarcurate-tiny: the classes of Stable Diffusion 3.5, small enough for two cores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKL, SD3Transformer2DModel
+
+CHIP_PX = 96
+# Bytes of a prompt, the end mark included; a longer one is refused, never cut.
+PROMPT_TOKENS = 64
+_TEXT_WIDTHS = (48, 32)
+_TEXT_PROJECTION = 48
+_BYTES_AND_MARKS = 384
+
+
+def new_vae() -> AutoencoderKL:
+    """An untrained autoencoder: one channel, factor 2, four latent channels, as many numbers as pixels.
+
+    One normalisation group only: each group takes mean and spread out of a chip, and has to learn them back.
+    """
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        in_channels=1,
+        out_channels=1,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=1,
+        sample_size=CHIP_PX,
+        scaling_factor=1.0,
+        shift_factor=0.0,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        mid_block_add_attention=False,
+    )
+
+
+def new_transformer() -> SD3Transformer2DModel:
+    """An untrained MM-DiT of 4.4 M parameters: 64 tokens of 12 x 12 px for a chip of 96 px."""
+    from diffusers import SD3Transformer2DModel
+
+    return SD3Transformer2DModel(
+        sample_size=CHIP_PX // 2,
+        patch_size=6,
+        in_channels=4,
+        out_channels=4,
+        num_layers=5,
+        attention_head_dim=32,
+        num_attention_heads=5,
+        joint_attention_dim=sum(_TEXT_WIDTHS),
+        caption_projection_dim=160,
+        pooled_projection_dim=2 * _TEXT_PROJECTION,
+        pos_embed_max_size=32,
+        qk_norm="rms_norm",
+    )
+
+
+def new_text_encoders() -> tuple[Any, Any]:
+    """Two untrained text encoders that read bytes."""
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+
+    return tuple(
+        CLIPTextModelWithProjection(
+            CLIPTextConfig(
+                vocab_size=_BYTES_AND_MARKS,
+                hidden_size=width,
+                intermediate_size=2 * width,
+                projection_dim=_TEXT_PROJECTION,
+                num_hidden_layers=2,
+                num_attention_heads=width // 16,
+                max_position_embeddings=PROMPT_TOKENS,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=1,
+            )
+        )
+        for width in _TEXT_WIDTHS
+    )
+
+
+def new_tokenizer() -> Any:
+    """A tokenizer of plain bytes: any two names differ."""
+    from transformers import ByT5Tokenizer
+
+    return ByT5Tokenizer(model_max_length=PROMPT_TOKENS)
