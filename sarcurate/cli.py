@@ -166,6 +166,40 @@ def reference(
     _say(stage.run(params, train, {"source": source_out, "target": target_out}))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro tune")
+def tune(
+    validated: InputFile,
+    source_train: InputFolder,
+    source_reference: InputFolder,
+    adapter: Output,
+    metrics: Output,
+    curve: Output,
+    previews: Output,
+) -> None:
+    """Tune a LoRA of the base on the source's train chips. Resumes where killed."""
+    from sarcurate.stages import tune as stage
+
+    inputs = stage.Inputs(validated, source_train, source_reference)
+    outputs = stage.Outputs(adapter, metrics, curve, previews)
+    _say(stage.run(_stage_params(), inputs, outputs, CACHE / "tune"))
+
+
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro generate")
+def generate(
+    validated: InputFile,
+    source_train: InputFolder,
+    source_reference: InputFolder,
+    adapter: InputFolder,
+    out: Output,
+    metrics: Output,
+) -> None:
+    """Draw class-controlled chips of the source sensor. Resumes where killed."""
+    from sarcurate.stages import generate as stage
+
+    inputs = stage.Inputs(validated, source_train, source_reference, adapter)
+    _say(stage.run(_stage_params(), inputs, out, metrics, CACHE / "generate"))
+
+
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro translate")
 def translate(
     validated: InputFile, source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output
@@ -183,12 +217,16 @@ def score(
     validated: InputFile,
     source_train: InputFolder,
     target_train: InputFolder,
+    source_reference: InputFolder,
     target_reference: InputFolder,
+    generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
     scores: Output,
     source_scores: Output,
+    generated_scores: Output,
     quality: Output,
+    generated_quality: Output,
     marginal: Output,
 ) -> None:
     """Measure every made chip, and every made set against the real one."""
@@ -197,8 +235,9 @@ def score(
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
     made = {"physics": physics, "psd": psd}
-    inputs = stage.Inputs(source_train, target_train, target_reference, made)
-    _say(stage.run(params, inputs, stage.Outputs(scores, source_scores, quality, marginal)))
+    inputs = stage.Inputs(source_train, target_train, source_reference, target_reference, generated, made)
+    outputs = stage.Outputs(scores, source_scores, generated_scores, quality, generated_quality, marginal)
+    _say(stage.run(params, inputs, outputs))
 
 
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro curate")
@@ -223,6 +262,7 @@ def evaluate(
     source_train: InputFolder,
     target_train: InputFolder,
     target_test: InputFolder,
+    generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
     selection: InputFile,
@@ -235,7 +275,7 @@ def evaluate(
     from sarcurate.stages import evaluate as stage
 
     inputs = stage.Inputs(
-        source_train, target_train, target_test, {"physics": physics, "psd": psd}, selection
+        source_train, target_train, target_test, generated, {"physics": physics, "psd": psd}, selection
     )
     outputs = stage.Outputs(metrics, predictions, curves, confusion)
     params = _stage_params()
@@ -254,8 +294,14 @@ def report(
     scores: InputFile,
     source_scores: InputFile,
     target_reference: InputFolder,
+    previews: InputFolder,
+    generation: InputFile,
+    generated_quality: InputFile,
+    generated_scores: InputFile,
+    source_reference: InputFolder,
     source_train: InputFolder,
     target_train: InputFolder,
+    generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
     out: Output,
@@ -263,11 +309,18 @@ def report(
     """Write the self-contained HTML report."""
     from sarcurate.stages import report as stage
 
-    sets = {"source": source_train, "target": target_train, "physics": physics, "psd": psd}
+    sets = {
+        "source": source_train,
+        "target": target_train,
+        "generated": generated,
+        "physics": physics,
+        "psd": psd,
+    }
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
     judged = stage.Quality(quality, curation, marginal, scores, source_scores, target_reference)
-    _say(stage.run(params, stage.Inputs(metrics, curves, judged, sets), out))
+    made = stage.Generation(previews, generation, generated_quality, generated_scores, source_reference)
+    _say(stage.run(params, stage.Inputs(metrics, curves, judged, made, sets), out))
 
 
 def _setting(text: str) -> tuple[str, Any]:

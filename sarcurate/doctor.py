@@ -19,6 +19,9 @@ from sarcurate.workspace import check_code
 EXTRAS = {
     "torch": "train",
     "transformers": "train",
+    "diffusers": "train",
+    "peft": "train",
+    "accelerate": "train",
     "safetensors": "train",
     "dvc": "dvc",
     "datasets": "hub",

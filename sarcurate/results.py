@@ -229,6 +229,7 @@ def _refuse_other_chips(folder: Path, params: Params, runs: list[RunFile], works
         data / "real/source-train",
         data / "real/target-train",
         data / "real/target-test",
+        data / "generated",
         {path.name: path for path in sorted((data / "translated").iterdir())},
         data / "selection.parquet",
     )

@@ -18,7 +18,8 @@ from sarcurate.errors import ParamsError
 from sarcurate.io import lineage
 from sarcurate.io.safe import sha256_file
 from sarcurate.io.verdicts import HEADER
-from sarcurate.params import FolderSource, Params, ProductsSource, check_params, read_yaml
+from sarcurate.models.base import BUNDLED
+from sarcurate.params import FolderSource, Params, ProductsSource, Tune, check_params, read_yaml
 
 IN_DEPS = "deps"  # code.source_sha256 of the repository, whose dvc.yaml lists the modules instead
 ASSETS_OF = {
@@ -27,6 +28,7 @@ ASSETS_OF = {
     "sarcurate/io/report_html.py": "sarcurate/assets/report.html.j2",
     "sarcurate/io/expectations.py": "sarcurate/assets/expectations",
     "sarcurate/io/validation_report.py": "sarcurate/assets/validation.html.j2",
+    "sarcurate/models/base.py": "sarcurate/assets/sarcurate-tiny",
 }
 HEAD = "# Written by `sarcurate init --refresh` from the packaged pipeline; edit params.yaml, then refresh.\n"
 
@@ -133,16 +135,24 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
     ]
     tests = [test.path for test in params.evaluate.external_tests]
     weights = [] if params.evaluate.initial_weights is None else [params.evaluate.initial_weights]
+    base = [params.tune.base] if is_folder(params.tune) else []
     found = {
         "acquire": acquire + profiles,
         "ingest": profiles,
         "validate": params.validate.expectations,
         "reference": profiles,
+        "tune": base + profiles,
+        "generate": base + profiles,
         "translate": profiles,
         "score": profiles,
         "evaluate": profiles + tests + weights,
     }
     return {stage: list(dict.fromkeys(paths)) for stage, paths in found.items()}
+
+
+def is_folder(tune: Tune) -> bool:
+    """Whether the base is a folder: neither the bundled one nor a hub id pinned by its commit."""
+    return tune.base != BUNDLED and tune.base_revision is None
 
 
 def module_deps(stage: str) -> list[str]:

@@ -126,8 +126,8 @@ def _ship(rng: np.random.Generator) -> list[_Box]:
     hull = _Box(0.0, 0.0, length, width, length * 0.06)
     decks = [
         _Box(
-            length * rng.uniform(-0.42, 0.4), 0.0, length * rng.uniform(0.05, 0.15), width * rng.uniform(0.4, 0.9),
-            length * rng.uniform(0.08, 0.2),
+            length * rng.uniform(-0.42, 0.4), 0.0, length * rng.uniform(0.05, 0.15),
+            width * rng.uniform(0.4, 0.9), length * rng.uniform(0.08, 0.2),
         )
         for _ in range(int(rng.integers(1, 5)))
     ]  # fmt: skip
@@ -144,19 +144,20 @@ def _vehicle(rng: np.random.Generator) -> list[_Box]:
 
 def _building(rng: np.random.Generator) -> list[_Box]:
     size = math.exp(rng.uniform(math.log(12.0), math.log(90.0)))
-    return [
-        _Box(
-            *(size * rng.uniform(-0.35, 0.35, 2)), *(size * rng.uniform(0.15, 0.6, 2)), rng.uniform(3.0, 15.0)
-        )
-        for _ in range(int(rng.integers(1, 7)))
-    ]  # fmt: skip
+    return [_block(size, rng) for _ in range(int(rng.integers(1, 7)))]
+
+
+def _block(size: float, rng: np.random.Generator) -> _Box:
+    x, y = size * rng.uniform(-0.35, 0.35, 2)
+    length, width = size * rng.uniform(0.15, 0.6, 2)
+    return _Box(x, y, length, width, rng.uniform(3.0, 15.0))
 
 
 _BOXES_OF = {"ship": _ship, "vehicle": _vehicle, "building": _building}
 
 
 def _reflect(boxes: list[_Box], rng: np.random.Generator) -> Scatterers:
-    """Scattering centres of blocks: walls over the ground flash at right angles, corners and fittings all round."""
+    """Scattering centres of blocks: walls over the ground flash at right angles, the others all round."""
     rows = [row for box in boxes for row in (*_walls(box), *_corners(box), *_fittings(box, rng))]
     table = np.array(rows)
     table[:, 3] += rng.normal(0.0, 3.0, len(table))
@@ -196,8 +197,8 @@ def _fittings(box: _Box, rng: np.random.Generator) -> list[_Row]:
     along, across, level, lobe = rng.uniform(-0.5, 0.5, (4, count))
     return [
         (
-            box.x_m + along[i] * box.length_m, box.y_m + across[i] * box.width_m, box.height_m, 5.0 + 12.0 * level[i],
-            360.0 * lobe[i], 90.0, -12.0, 1.0,
+            box.x_m + along[i] * box.length_m, box.y_m + across[i] * box.width_m, box.height_m,
+            5.0 + 12.0 * level[i], 360.0 * lobe[i], 90.0, -12.0, 1.0,
         )
         for i in range(count)
     ]  # fmt: skip

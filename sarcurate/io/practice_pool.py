@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ from sarcurate.core.model_space import model_space
 from sarcurate.core.practice_chips import PracticeChip, fitting_objects, render_practice
 from sarcurate.core.practice_sensors import draw_sensor
 from sarcurate.core.sensor_model import SensorModel
+from sarcurate.errors import DataError
 from sarcurate.execution import run_map
 from sarcurate.io import lineage
+from sarcurate.io.work_folder import claim_folder
 
 CHIPS_PER_SENSOR = 40
 HEADROOM_DB = (3.0, 12.0)
@@ -50,16 +52,31 @@ class Shard:
 
 
 def fill_pool(plan: PoolPlan, folder: Path, workers: int) -> None:
-    """Render the shards that ``folder`` lacks; the same plan gives the same bytes in any order."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Render the shards that ``folder`` lacks; the same plan gives the same bytes in any order.
+
+    Raises:
+        ParamsError: where the folder holds the pool of another plan.
+        DataError: where a shard cannot be written, such as on a full disk; whole shards stay.
+    """
+    claim_folder(folder, asdict(plan))
     missing = [index for index in range(plan.sensors) if not _paths(folder, index)[1].exists()]
     run_map(partial(_write_shard, plan, folder), missing, "rendering practice sensors", workers)
 
 
 def read_shard(folder: Path, index: int) -> Shard:
-    """The shard of one sensor."""
+    """The shard of one sensor.
+
+    Raises:
+        DataError: where it is missing or damaged.
+    """
     chips, rows = _paths(folder, index)
-    return Shard(np.load(chips, mmap_mode="r"), json.loads(rows.read_text())["chips"])
+    try:
+        return Shard(np.load(chips, mmap_mode="r"), json.loads(rows.read_text())["chips"])
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"practice shard {chips} cannot be read: {error}",
+            fix=f"remove {rows} and run again; the shard is then rendered again",
+        ) from error
 
 
 def _paths(folder: Path, index: int) -> tuple[Path, Path]:
@@ -74,10 +91,22 @@ def _write_shard(plan: PoolPlan, folder: Path, index: int) -> None:
     intensity = np.stack([chip.intensity for chip in chips])
     low, high = 10.0 * np.log10(np.percentile(intensity[intensity > 0], _PERCENTILES))
     space = model_space((float(low), float(high)), HEADROOM_DB)
-    chips_path, rows_path = _paths(folder, index)
-    np.save(chips_path, space.to_model(intensity).astype(np.float16))
-    # Written last: a shard without it is rendered again.
-    rows_path.write_text(json.dumps({"chips": _rows(chips, band, sensor)}))
+    _save(folder, index, Shard(space.to_model(intensity).astype(np.float16), _rows(chips, band, sensor)))
+
+
+def _save(folder: Path, index: int, shard: Shard) -> None:
+    chips, rows = _paths(folder, index)
+    part = rows.with_suffix(".part")
+    try:
+        np.save(chips, shard.chips)
+        part.write_text(json.dumps({"chips": shard.rows}))
+        # There last, and whole at once: a shard without it is rendered again.
+        part.replace(rows)
+    except OSError as error:
+        raise DataError(
+            f"cannot write practice shard {chips}: {error}",
+            fix="free some space and run again; whole shards are kept",
+        ) from error
 
 
 def _rows(chips: Sequence[PracticeChip], band: str, sensor: SensorModel) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
+from numbers import Real
 from typing import Any
 
 from sarcurate.errors import ParamsError
@@ -51,9 +52,8 @@ def _text(row: Mapping[str, Any], column: str) -> str:
 
 def _number(row: Mapping[str, Any], column: str) -> float | None:
     value = row.get(column)
-    if value is None or isinstance(value, str) or not math.isfinite(float(value)):
-        return None
-    return float(value)
+    # Not a Real: None, a text, or the missing value of pandas, which no comparison survives.
+    return float(value) if isinstance(value, Real) and math.isfinite(value) else None
 
 
 def _band(row: Mapping[str, Any]) -> str:
@@ -65,8 +65,13 @@ def _spacing(row: Mapping[str, Any]) -> str:
     azimuth, range_ = _number(row, "azimuth_spacing_m"), _number(row, "range_spacing_m")
     if azimuth is None or range_ is None:
         return ""
-    one, other = f"{azimuth:.2g}", f"{range_:.2g}"
+    one, other = _two_digits(azimuth), _two_digits(range_)
     return f"{one} m" if one == other else f"{one} x {other} m"
+
+
+def _two_digits(value: float) -> str:
+    # Rounded first: two digits alone would write 100 as 1e+02.
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def _degrees(column: str, word: str) -> Callable[[Mapping[str, Any]], str]:

@@ -75,14 +75,14 @@ def set_quality(
 
     Args:
         real: score table of the real target train chips.
-        sets: score tables by set name; ``source`` holds the source's chips as they are.
+        sets: score tables by set name; ``source`` holds the source's chips as they are, where gaps are told.
         features: (n, f) in the order of each table, by set name, and ``target`` for the real chips; or None.
         level: of intervals and ranges, in (0, 1).
         draws: of the bootstrap.
         seed: of all random choices.
 
     Raises:
-        DataError: without ``source``, for tables without a needed column, for features that do not fit, or
+        DataError: without a set, for tables without a needed column, for features that do not fit, or
             with fewer than 8 real chips that have a whole physics vector.
         ParamsError: for draws < 1 or a level outside (0, 1).
     """
@@ -131,9 +131,9 @@ def lines(quality: Mapping[str, Any]) -> list[str]:
         rows.append(
             [
                 *(name, str(entry["n_chips"]), _text(entry["mmd_physics"], ".3f")),
-                *(_range(entry, "mmd_physics", ".3f"), _text(entry["gap_closed_mmd_physics"], ".0%")),
+                *(_range(entry, "mmd_physics", ".3f"), _text(entry.get("gap_closed_mmd_physics"), ".0%")),
                 *(_range(entry, "gap_closed_mmd_physics", ".0%"), _text(entry["log_psd_distance"], ".3f")),
-                *(_text(entry["gap_closed_log_psd_distance"], ".0%"), _text(entry["median_enl"], ".2f")),
+                *(_text(entry.get("gap_closed_log_psd_distance"), ".0%"), _text(entry["median_enl"], ".2f")),
             ]
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(head))]
@@ -150,7 +150,7 @@ def _text(value: float | None, form: str) -> str:
 
 
 def _range(numbers: Mapping[str, Any], name: str, form: str) -> str:
-    low, high = numbers[f"{name}_low"], numbers[f"{name}_high"]
+    low, high = numbers.get(f"{name}_low"), numbers.get(f"{name}_high")
     return "n/a" if low is None or high is None else f"{low:{form}} to {high:{form}}"
 
 
@@ -160,10 +160,10 @@ def _samples(
     features: Mapping[str, NDArray[np.floating]] | None,
     seed: int,
 ) -> tuple[Sample, dict[str, Sample]]:
-    if SOURCE not in sets or TARGET in sets:
+    if not sets or TARGET in sets:
         raise DataError(
-            f"quality of sets: found {sorted(sets)}; {SOURCE} is needed, and {TARGET} means the real chips",
-            fix=f"give the source's own train chips as {SOURCE}, and other sets other names",
+            f"quality of sets: found {sorted(sets)}; {TARGET} means the real chips",
+            fix="give at least one set, and none of that name",
         )
     if features is not None and set(features) != {TARGET, *sets}:
         raise DataError(
@@ -217,7 +217,8 @@ def _compare(
     for name, one in found.items():
         why = "fewer than 2 groups or chips with a value"
         entries[name] |= _numbers(distance.name, one.estimate, drawn.ends(one.draws), why)
-        entries[name] |= _gap(distance, one, found[SOURCE], halves, drawn)
+        if SOURCE in found:
+            entries[name] |= _gap(distance, one, found[SOURCE], halves, drawn)
     floor = _mean(halves)
     return _numbers(distance.name, floor, drawn.ends(halves), "halves of the real chips have no value")
 

@@ -103,19 +103,22 @@ def training_images(
     space: ModelSpace,
     target: ChipSet,
     source: tuple[str, ChipSet],
+    like_source: Mapping[str, ChipSet],
     made: Mapping[str, ChipSet],
     selection: Selection,
 ) -> dict[str, LabelledChips]:
-    """Images of every set that an arm can be made of: ``real``, the source set and the made sets.
+    """Images of every set that an arm can be made of: ``real``, the source sets and the made sets.
 
     The kept chips of a made set stand as ``<set>-curated``, where it kept any.
 
-    Real source chips are shown over their own sensor's dB range, as pooling them naively does; made
-    chips claim to be the target's, so they are shown over the target's.
+    Source chips, real or generated, are shown over their own sensor's dB range, as pooling them naively
+    does; made chips claim to be the target's, so they are shown over the target's.
     """
     limits = own_limits(target)
     images = {REAL: space.images(target, limits, is_real=True)}
-    images[source[0]] = space.images(source[1], own_limits(source[1]), is_real=False)
+    source_limits = own_limits(source[1])
+    for name, chips in {source[0]: source[1], **like_source}.items():
+        images[name] = space.images(chips, source_limits, is_real=False)
     for name, chips in made.items():
         images[name] = space.images(chips, limits, is_real=False)
         kept = curated(space, chips, images[name], selection)

@@ -83,7 +83,5 @@ def flow_losses(
     error = (velocity(noisy, sigmas).float() - (noise - latents)) ** 2
     per_place = error.mean(1)
     if mask is None:
-        means = per_place.mean((1, 2))
-    else:
-        means = (per_place * mask).sum((1, 2)) / mask.sum()
-    return weighting.of(sigmas) * means
+        return weighting.of(sigmas) * per_place.mean((1, 2))
+    return weighting.of(sigmas) * (per_place * mask).sum((1, 2)) / mask.sum()

@@ -5,19 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcurate.errors import ParamsError
 from sarcurate.execution import progress
 from sarcurate.io.practice_pool import PoolPlan, fill_pool, read_shard
+from sarcurate.io.recipe_file import read_recipe_file
+from sarcurate.io.work_folder import claim_folder
+from sarcurate.models.checkpoint import writing
 from sarcurate.models.flow import TimeLaw
 from sarcurate.models.pretrain_flow import FlowSettings, LatentShard, train_flow
 from sarcurate.models.pretrain_vae import VaeSettings, train_vae
-from sarcurate.models.tiny_base import new_tokenizer
+from sarcurate.models.tiny_base import MOST_TOKENS, PATCH_LATENTS, VAE_FACTOR, new_tokenizer
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -29,7 +33,11 @@ _LOG_EVERY = 100
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the weights but the code."""
+    """Everything that decides the weights but the code.
+
+    Raises:
+        ParamsError: where sizes do not fit each other, or too few sensors are left to train on.
+    """
 
     pool: PoolPlan
     vae: VaeSettings
@@ -37,6 +45,40 @@ class Recipe:
     law: TimeLaw
     seed: int
     threads: int
+
+    def __post_init__(self) -> None:
+        chip_px, cells = self.pool.chip_px, VAE_FACTOR * PATCH_LATENTS
+        if self.pool.sensors <= _HELD_BACK:
+            raise _unfit("pool.sensors", self.pool.sensors, f"more than the {_HELD_BACK} that are held back")
+        if chip_px % cells or chip_px > MOST_TOKENS * cells:
+            raise _unfit("pool.chip_px", chip_px, f"a multiple of {cells}, at most {MOST_TOKENS * cells}")
+        if self.vae.crop_px % VAE_FACTOR or self.vae.crop_px > chip_px:
+            raise _unfit("vae.crop_px", self.vae.crop_px, f"a multiple of {VAE_FACTOR}, at most {chip_px}")
+        for size in self.flow.crop_latents:
+            if size % PATCH_LATENTS or size > chip_px // VAE_FACTOR:
+                most = f"a multiple of {PATCH_LATENTS}, at most {chip_px // VAE_FACTOR}"
+                raise _unfit("flow.crop_latents", size, most)
+
+
+def _unfit(field: str, found: object, expected: str) -> ParamsError:
+    return ParamsError(f"recipe: {field} is {found}, expected {expected}", fix=f"correct {field}")
+
+
+def load_recipe(path: Path | None) -> Recipe:
+    """The recipe in a YAML file, or the packaged one for None.
+
+    Raises:
+        ParamsError: as the reader of recipe files and :class:`Recipe` say.
+    """
+    values = read_recipe_file(path)
+    return Recipe(
+        pool=PoolPlan(**values.pool, seed=values.seed, kept_away=values.kept_away),
+        vae=VaeSettings(**values.vae),
+        flow=FlowSettings(**values.flow),
+        law=TimeLaw(**values.times),
+        seed=values.seed,
+        threads=values.threads,
+    )
 
 
 def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
@@ -47,10 +89,15 @@ def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
         work: folder for practice chips, latents, checkpoints and logs, a few GB.
         out: folder for the weights, bfloat16.
         workers: processes that render.
+
+    Raises:
+        ParamsError: where ``work`` holds what another recipe made, naming folder and field.
+        DataError: where something cannot be written or read; what is finished stays.
     """
     import torch
 
     torch.set_num_threads(recipe.threads)
+    _claim(recipe, work)
     fill_pool(recipe.pool, work / "pool", workers)
     trained_on = range(recipe.pool.sensors - _HELD_BACK)
     shards = [read_shard(work / "pool", index) for index in trained_on]
@@ -65,8 +112,20 @@ def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
     write_base(vae, modules, recipe.law, out)
 
 
+def _claim(recipe: Recipe, work: Path) -> None:
+    """Mark each folder with the part of the recipe that its content follows from."""
+    every = asdict(recipe)
+    to_vae = {name: every[name] for name in ("pool", "vae", "seed", "threads")}
+    for folder, made_by in (("vae", to_vae), ("latents", to_vae), ("flow", every)):
+        claim_folder(work / folder, made_by)
+
+
 def write_base(vae: AutoencoderKL, modules: ModuleDict, law: TimeLaw, out: Path) -> None:
-    """Write the parts as a pipeline folder, weights as bfloat16 safetensors."""
+    """Write the parts as a pipeline folder, weights as bfloat16 safetensors.
+
+    Raises:
+        DataError: where it cannot be written, such as on a full disk.
+    """
     import torch
     from diffusers import FlowMatchEulerDiscreteScheduler, StableDiffusion3Pipeline
 
@@ -82,7 +141,8 @@ def write_base(vae: AutoencoderKL, modules: ModuleDict, law: TimeLaw, out: Path)
         text_encoder_3=None,
         tokenizer_3=None,
     )
-    pipeline.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
+    with writing(f"base {out}"):
+        pipeline.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
 
 
 def _latents(vae: Any, chips: NDArray[np.float16], path: Path) -> NDArray[np.float16]:
@@ -95,8 +155,9 @@ def _latents(vae: Any, chips: NDArray[np.float16], path: Path) -> NDArray[np.flo
             mean = vae.encode(torch.from_numpy(chips.astype(np.float32))[:, None]).latent_dist.mean
         scaled = (mean - vae.config.shift_factor) * vae.config.scaling_factor
         part = path.with_suffix(".part.npy")
-        np.save(part, scaled.numpy().astype(np.float16))
-        part.replace(path)
+        with writing(f"latents {path}"):
+            np.save(part, scaled.numpy().astype(np.float16))
+            part.replace(path)
     latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
     return latents
 

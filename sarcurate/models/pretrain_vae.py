@@ -141,11 +141,12 @@ def _loss(vae: Any, chips: Tensor, noise: Any, settings: VaeSettings) -> Tensor:
     error = (again - chips).abs().mean()
     spectrum = (_ln_power(again) - _ln_power(chips)).abs().mean()
     divergence = 0.5 * (mean**2 + logvar.exp() - 1.0 - logvar).mean()
-    return error + settings.spectrum_weight * spectrum + settings.kl_weight * divergence
+    total: Tensor = error + settings.spectrum_weight * spectrum + settings.kl_weight * divergence
+    return total
 
 
 def _ln_power(images: Tensor) -> Tensor:
-    """ln of the batch's mean power spectrum; means removed, Hann window."""
+    """Logarithm of the batch's mean power spectrum; means removed, Hann window."""
     import torch
 
     window = torch.hann_window(images.shape[-1], periodic=False)

@@ -8,8 +8,12 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKL, SD3Transformer2DModel
 
 CHIP_PX = 96
+VAE_FACTOR = 2
+PATCH_LATENTS = 6
+# Tokens along an edge, the most that the position table holds.
+MOST_TOKENS = 32
 # Bytes of a prompt, the end mark included; a longer one is refused, never cut.
-PROMPT_TOKENS = 64
+PROMPT_TOKENS = 80
 _TEXT_WIDTHS = (48, 32)
 _TEXT_PROJECTION = 48
 _BYTES_AND_MARKS = 384
@@ -45,8 +49,8 @@ def new_transformer() -> SD3Transformer2DModel:
     from diffusers import SD3Transformer2DModel
 
     return SD3Transformer2DModel(
-        sample_size=CHIP_PX // 2,
-        patch_size=6,
+        sample_size=CHIP_PX // VAE_FACTOR,
+        patch_size=PATCH_LATENTS,
         in_channels=4,
         out_channels=4,
         num_layers=5,
@@ -55,31 +59,32 @@ def new_transformer() -> SD3Transformer2DModel:
         joint_attention_dim=sum(_TEXT_WIDTHS),
         caption_projection_dim=160,
         pooled_projection_dim=2 * _TEXT_PROJECTION,
-        pos_embed_max_size=32,
+        pos_embed_max_size=MOST_TOKENS,
         qk_norm="rms_norm",
     )
 
 
 def new_text_encoders() -> tuple[Any, Any]:
     """Two untrained text encoders that read bytes."""
+    return _text_encoder(_TEXT_WIDTHS[0]), _text_encoder(_TEXT_WIDTHS[1])
+
+
+def _text_encoder(width: int) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
-    return tuple(
-        CLIPTextModelWithProjection(
-            CLIPTextConfig(
-                vocab_size=_BYTES_AND_MARKS,
-                hidden_size=width,
-                intermediate_size=2 * width,
-                projection_dim=_TEXT_PROJECTION,
-                num_hidden_layers=2,
-                num_attention_heads=width // 16,
-                max_position_embeddings=PROMPT_TOKENS,
-                pad_token_id=0,
-                bos_token_id=1,
-                eos_token_id=1,
-            )
+    return CLIPTextModelWithProjection(
+        CLIPTextConfig(
+            vocab_size=_BYTES_AND_MARKS,
+            hidden_size=width,
+            intermediate_size=2 * width,
+            projection_dim=_TEXT_PROJECTION,
+            num_hidden_layers=2,
+            num_attention_heads=width // 16,
+            max_position_embeddings=PROMPT_TOKENS,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=1,
         )
-        for width in _TEXT_WIDTHS
     )
 
 

@@ -26,6 +26,7 @@ from sarcurate.models.resnet import TrainingSettings
 from sarcurate.params import Params
 
 SOURCE = "source"
+GENERATED = "generated"
 OWN_TEST = "target-test"
 Runs = dict[tuple[str, int], ArmRun]
 
@@ -37,6 +38,7 @@ class Inputs:
     source_train: Path
     target_train: Path
     target_test: Path
+    generated: Path
     made: Mapping[str, Path]
     selection: Path
 
@@ -93,7 +95,12 @@ def training_settings(params: Params) -> TrainingSettings:
 
 
 def _open_train(inputs: Inputs) -> dict[str, ChipSet]:
-    folders = {REAL: inputs.target_train, SOURCE: inputs.source_train, **inputs.made}
+    folders = {
+        REAL: inputs.target_train,
+        SOURCE: inputs.source_train,
+        GENERATED: inputs.generated,
+        **inputs.made,
+    }
     return {name: open_chipset(path, splits=("train",)) for name, path in folders.items()}
 
 
@@ -102,15 +109,17 @@ def _space(params: Params) -> ModelSpace:
 
 
 def _images(params: Params, train: Mapping[str, ChipSet], selection: Selection) -> dict[str, LabelledChips]:
-    made = {name: chips for name, chips in train.items() if name not in (REAL, SOURCE)}
-    return training_images(_space(params), train[REAL], (SOURCE, train[SOURCE]), made, selection)
+    made = {name: chips for name, chips in train.items() if name not in (REAL, SOURCE, GENERATED)}
+    like_source = {GENERATED: train[GENERATED]}
+    source = (SOURCE, train[SOURCE])
+    return training_images(_space(params), train[REAL], source, like_source, made, selection)
 
 
 def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
     """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
     evaluate = params.evaluate
-    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE}
-    known = {SOURCE, *made, *(name + CURATED for name in made)}
+    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE, GENERATED}
+    known = {SOURCE, GENERATED, *made, *(name + CURATED for name in made)}
     for arm in evaluate.arms:
         unknown = sorted(set(arm.add) - known)
         if unknown:

@@ -14,6 +14,7 @@ import pandas as pd
 from sarcurate.core.display import to_uint8_db
 from sarcurate.io import arms_table, figures, overview
 from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.generation_section import generation_section
 from sarcurate.io.quality_section import curation_section, quality_section
 from sarcurate.io.reference import open_reference
 from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, render
@@ -42,12 +43,24 @@ class Quality:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """What tune, generate and score wrote of the generated chips, and the source's reference."""
+
+    previews: Path
+    generation: Path
+    quality: Path
+    scores: Path
+    source_reference: Path
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the report is made of; ``sets`` holds ``source``, ``target`` and every made set by name."""
 
     metrics: Path
     curves: Path
     judged: Quality
+    made: Generation
     sets: Mapping[str, Path]
 
 
@@ -58,6 +71,7 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     sections = [
         _summary(params, metrics),
         _chips(params, sets),
+        _generation(inputs.made),
         *_quality(params, inputs.judged),
         _arms(metrics),
         _training(pd.read_csv(inputs.curves)),
@@ -90,6 +104,20 @@ def _quality(params: Params, judged: Quality) -> list[Section]:
         quality_section(reference, quality, scores, source, laws, gates),
         curation_section(reference, curation, gates),
     ]
+
+
+def _generation(made: Generation) -> Section:
+    numbers, quality = (
+        json.loads(path.read_text(encoding="utf-8")) for path in (made.generation, made.quality)
+    )
+    return generation_section(
+        open_reference(made.source_reference),
+        numbers,
+        quality,
+        read_scores(made.scores),
+        (made.previews / "curves.png").read_bytes(),
+        (made.previews / "previews.png").read_bytes(),
+    )
 
 
 def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:

@@ -61,7 +61,7 @@ def test_source_chips_keep_their_own_range_and_made_chips_take_the_targets(tiny_
         _train(tiny_sets, name) for name in ("target-train", "source-train", "physics")
     )
     none = _selection(physics, {})
-    images = training_images(SPACE, target, ("source", source), {"physics": physics}, none)
+    images = training_images(SPACE, target, ("source", source), {}, {"physics": physics}, none)
     assert list(images) == [REAL, "source", "physics"]
     assert images[REAL].limits_db == own_limits(target) == images["physics"].limits_db
     assert images["source"].limits_db == own_limits(source) != own_limits(target)
@@ -139,7 +139,7 @@ def test_curated_sets_stand_beside_the_whole_ones_where_a_chip_is_kept(tiny_sets
     made = {name: _train(tiny_sets, name) for name in ("physics", "psd")}
     kept = dict.fromkeys(made["physics"].manifest["chip_id"].iloc[:3], "B-52")
     choices = [c for chips in made.values() for c in _selection(chips, kept).choices]
-    images = training_images(SPACE, target, ("source", source), made, make_selection(choices))
+    images = training_images(SPACE, target, ("source", source), {}, made, make_selection(choices))
     assert list(images) == [REAL, "source", "physics", "physics" + CURATED, "psd"]
     assert len(images["physics" + CURATED].labels) == 3
     assert len(images["physics"].labels) == len(made["physics"].manifest)

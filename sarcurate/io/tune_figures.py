@@ -1,0 +1,105 @@
+"""Figures of an adapter's training: its losses, and its previews with what they measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from sarcurate.core.display import to_uint8_db
+from sarcurate.io.figures import canvas, printable, save
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_SMOOTHED = 20  # updates in the running mean of the training loss
+_SHOWN_STEPS = 6
+
+
+class Preview(Protocol):
+    """What is told of one validation's previews."""
+
+    @property
+    def step(self) -> int: ...
+    @property
+    def enl(self) -> float | None: ...
+    @property
+    def log_psd_distance(self) -> float | None: ...
+    @property
+    def recognised(self) -> int: ...
+    @property
+    def shown(self) -> int: ...
+
+
+def curves(table: pd.DataFrame) -> bytes:
+    """Losses over updates; below them the previews' ENL, spectrum and nearness to train chips.
+
+    Args:
+        table: columns ``step, loss, validation_loss, preview_enl, log_psd_distance, memorisation_ratio``.
+    """
+    with canvas(7.0, 6.0) as (figure, png):
+        axes = figure.subplots(4, 1, sharex=True, height_ratios=(2.2, 1, 1, 1))
+        smooth = table["loss"].rolling(_SMOOTHED, min_periods=1).mean()
+        axes[0].plot(table["step"], smooth, color="0.6", lw=1, label=f"train, mean of {_SMOOTHED} updates")
+        _points(axes[0], table, "validation_loss", "held back, fixed noise")
+        axes[0].set_ylabel("loss")
+        axes[0].legend(frameon=False, fontsize=7)
+        for axis, (column, label) in zip(
+            axes[1:],
+            (
+                ("preview_enl", "ENL"),
+                ("log_psd_distance", "log-PSD\ndistance"),
+                ("memorisation_ratio", "nearest\ntrain chip"),
+            ),
+            strict=True,
+        ):
+            _points(axis, table, column, "")
+            axis.set_ylabel(label, fontsize=7)
+        axes[-1].set_xlabel("update")
+        for axis in axes:
+            axis.spines[["top", "right"]].set_visible(False)
+        save(figure, png)
+    return png.getvalue()
+
+
+def previews(
+    shown: Sequence[tuple[Preview, NDArray[np.float32]]],
+    labels: Sequence[str],
+    display_db: tuple[float, float],
+) -> bytes:
+    """A row of chips per validation, first and last included, with ENL and spectrum at its head.
+
+    Args:
+        shown: what each validation measured, and its chips (n, rows, cols), linear intensity.
+        labels: n classes.
+        display_db: window of the pictures.
+    """
+    places = np.unique(np.linspace(0, len(shown) - 1, min(_SHOWN_STEPS, len(shown))).round().astype(int))
+    with canvas(1.3 * len(labels), 1.5 * len(places)) as (figure, png):
+        axes = figure.subplots(len(places), len(labels), squeeze=False)
+        for row, place in enumerate(places):
+            told, images = shown[place]
+            for axis, label, image in zip(axes[row], labels, images, strict=True):
+                axis.imshow(
+                    to_uint8_db(image, *display_db), cmap="gray", vmin=0, vmax=255, interpolation="none"
+                )
+                axis.set_axis_off()
+                if row == 0:
+                    axis.set_title(printable(label, 16), fontsize=7)
+            axes[row][0].text(0.0, -0.08, _told(told), transform=axes[row][0].transAxes, fontsize=6, va="top")
+        save(figure, png)
+    return png.getvalue()
+
+
+def _points(axis: Axes, table: pd.DataFrame, column: str, label: str) -> None:
+    found = table[table[column].notna()]
+    axis.plot(found["step"], found[column], "o-", ms=3, lw=1, label=label or None)
+
+
+def _told(row: Preview) -> str:
+    enl = "n/a" if row.enl is None else f"{row.enl:.2f}"
+    spectrum = "n/a" if row.log_psd_distance is None else f"{row.log_psd_distance:.2f}"
+    return f"update {row.step}: ENL {enl}, log-PSD distance {spectrum}, class seen {row.recognised} of {row.shown}"

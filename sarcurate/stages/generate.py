@@ -1,0 +1,63 @@
+"""generate: class-controlled chips of the source sensor, drawn from the tuned base."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sarcurate.io.chipset import open_chipset
+from sarcurate.io.gates import Gate
+from sarcurate.io.generation_yield import yield_lines, yield_metrics
+from sarcurate.io.reference import NETWORK, open_reference
+from sarcurate.io.scoring import context_of
+from sarcurate.io.sensors import load_profile
+from sarcurate.io.validated import require_validated_revisions
+from sarcurate.models.base import BaseRef
+from sarcurate.models.drawing import DrawingJob, draw_set
+from sarcurate.models.generation import Quota
+from sarcurate.models.reference_network import load_network
+from sarcurate.models.sampling import SampleSettings
+from sarcurate.models.source_judge import SourceJudge
+from sarcurate.params import Params
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What generate reads."""
+
+    validated: Path
+    source_train: Path
+    source_reference: Path
+    adapter: Path
+
+
+def run(params: Params, inputs: Inputs, out: Path, metrics: Path, cache: Path) -> list[str]:
+    """Draw what the work cache lacks and write the ChipSet; the yield per class for the terminal."""
+    chips = open_chipset(inputs.source_train, splits=("train",))
+    require_validated_revisions(inputs.validated, {"source": chips.revision})
+    section, tune = params.generate, params.tune
+    gates = tuple(Gate(**gate.model_dump()) for gate in section.gates)
+    job = DrawingJob(
+        adapter=inputs.adapter,
+        base=BaseRef(tune.base, tune.base_revision, tune.t5_tokens, tune.use_t5),
+        source=chips,
+        classes=tuple(params.dataset.classes),
+        settings=SampleSettings(
+            section.steps, section.guidance, section.negative_prompt, section.precision, section.batch_size
+        ),
+        quota=Quota(section.per_class, bool(gates), section.max_tries_per_class),
+        threads=section.threads,
+        root_seed=params.dataset.root_seed,
+    )
+    reference = open_reference(inputs.source_reference)
+    network = load_network(inputs.source_reference / NETWORK)
+    context = context_of(chips, load_profile(params.dataset.source.profile))
+    yields = draw_set(
+        job, lambda chip_px: SourceJudge(reference, network, context, gates, chip_px), out, cache
+    )
+    level = params.score.interval_level
+    metrics.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(yield_metrics(yields, reference.network_accuracy, level), indent=2, allow_nan=False)
+    metrics.write_text(text + "\n", encoding="utf-8")
+    return yield_lines(yields, section.per_class, level)
