@@ -88,7 +88,9 @@ def main() -> None:
         vae = build(widths, groups)
         updates = train(vae, shards[:-LEFT_OUT], settings, seconds)
         errors[name], distance = judge(vae, held)
-        print(f"{name}: {updates} updates, mean |error| {errors[name]:.2f} dB, log-PSD distance {distance:.3f}")
+        print(
+            f"{name}: {updates} updates, mean |error| {errors[name]:.2f} dB, log-PSD distance {distance:.3f}"
+        )
     chosen = next(iter(CANDIDATES))
     for name in list(CANDIDATES)[1:]:
         print(f"error_ratio: {errors[name] / errors[chosen]:.2f}  ({name} over {chosen})")

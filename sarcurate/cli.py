@@ -560,6 +560,48 @@ def duplicates(
     _say([json.dumps(found.numbers(), indent=2)] if as_json else duplicate_report.summary(found))
 
 
+@app.command(epilog="Example: sarcurate audit data/real/source-train data/reference/source")
+def audit(
+    chips: InputFolder,
+    reference: InputFolder,
+    base: Annotated[str, typer.Option(help="base as in tune.base; a hub id is given as its folder")] = (
+        "sarcurate-tiny"
+    ),
+    headroom_db: Annotated[tuple[float, float], typer.Option(help="as tune.headroom_db")] = (3.0, 12.0),
+    most_chips: Annotated[int, typer.Option(min=1, help="chips looked at, spread evenly")] = 200,
+) -> None:
+    """Measure what a base's autoencoder alone does to a sensor's real train chips."""
+    from sarcurate.core.model_space import model_space
+    from sarcurate.io.chipset import open_chipset
+    from sarcurate.io.reference import open_reference
+    from sarcurate.models.base import BaseRef, load_vae, resolve_base
+    from sarcurate.models.latent import LatentSpace
+    from sarcurate.models.vae_floor import audit_chipset, failures, floor_table
+
+    space = model_space(open_reference(reference).intensity_limits_db, headroom_db)
+    vae = load_vae(resolve_base(BaseRef(base, None, 0, False)))
+    opened = open_chipset(chips, splits=("train",))
+    floor = audit_chipset(
+        LatentSpace(vae, 1), opened, space, model_px=None, most_chips=most_chips, batch_size=16
+    )
+    print(floor_table(floor))
+    _say(failures(floor))
+
+
+@app.command(epilog="Example: sarcurate pretrain --work /data/pretrain --out my-base")
+def pretrain(
+    work: Annotated[Path, typer.Option(help="folder for practice chips and checkpoints, a few GB")],
+    out: Annotated[Path, typer.Option(help="folder for the weights")],
+    recipe: Annotated[Path | None, typer.Option(help="YAML; the packaged recipe where left out")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="processes that render practice chips")] = 2,
+) -> None:
+    """Make the base sarcurate-tiny from its recipe: hours on two cores. Resumes where killed."""
+    from sarcurate.models.pretrain import load_recipe
+    from sarcurate.models.pretrain import pretrain as make
+
+    make(load_recipe(recipe), work, out, workers)
+
+
 @app.command(epilog="Example: sarcurate doctor")
 def doctor() -> None:
     """Say what this machine and workspace have, what is missing and how to get it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,19 +20,15 @@ _SMOOTHED = 20  # updates in the running mean of the training loss
 _SHOWN_STEPS = 6
 
 
-class Preview(Protocol):
-    """What is told of one validation's previews."""
+@dataclass(frozen=True)
+class Told:
+    """What is written under one validation's previews; None where no preview has the measure."""
 
-    @property
-    def step(self) -> int: ...
-    @property
-    def enl(self) -> float | None: ...
-    @property
-    def log_psd_distance(self) -> float | None: ...
-    @property
-    def recognised(self) -> int: ...
-    @property
-    def shown(self) -> int: ...
+    step: int
+    enl: float | None
+    log_psd_distance: float | None
+    recognised: int
+    shown: int
 
 
 def curves(table: pd.DataFrame) -> bytes:
@@ -66,7 +63,7 @@ def curves(table: pd.DataFrame) -> bytes:
 
 
 def previews(
-    shown: Sequence[tuple[Preview, NDArray[np.float32]]],
+    shown: Sequence[tuple[Told, NDArray[np.float32]]],
     labels: Sequence[str],
     display_db: tuple[float, float],
 ) -> bytes:
@@ -99,7 +96,8 @@ def _points(axis: Axes, table: pd.DataFrame, column: str, label: str) -> None:
     axis.plot(found["step"], found[column], "o-", ms=3, lw=1, label=label or None)
 
 
-def _told(row: Preview) -> str:
+def _told(row: Told) -> str:
     enl = "n/a" if row.enl is None else f"{row.enl:.2f}"
     spectrum = "n/a" if row.log_psd_distance is None else f"{row.log_psd_distance:.2f}"
-    return f"update {row.step}: ENL {enl}, log-PSD distance {spectrum}, class seen {row.recognised} of {row.shown}"
+    seen = f"class seen {row.recognised} of {row.shown}"
+    return f"update {row.step}: ENL {enl}, log-PSD distance {spectrum}, {seen}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch.nn import Module
 
-# Blocks below come from glibc's heap, which breaks into pieces; larger ones from the system (M_MMAP_THRESHOLD).
+# Blocks below come from glibc's heap, which breaks into pieces; larger ones from the system (mmap).
 _HEAP_BLOCK_BYTES = 32 * 2**20
 # Beside live tensors: heaps grew to 1.8 to 4.5 times the blocks in them, measured on sarcurate-tiny.
 _HEAP_SPARE, _CPU_SPARE = 4.0, 0.1
@@ -83,9 +83,9 @@ def _counter() -> Any:
     from torch.utils._python_dispatch import TorchDispatchMode
     from torch.utils._pytree import tree_leaves
 
-    class Counter(TorchDispatchMode):
+    class Counter(TorchDispatchMode):  # type: ignore[no-untyped-call]
         def __init__(self) -> None:
-            super().__init__()
+            super().__init__()  # type: ignore[no-untyped-call]
             self.live = self.peak = self.small = self.small_peak = 0
             self.known: dict[int, int] = {}
 

@@ -147,7 +147,8 @@ def refuse_too_small(
         if phase.total > available:
             raise HardwareError(
                 f"{name} needs {phase.total / GIB:.2f} GiB on {device} (weights {phase.weights / GIB:.2f}, "
-                f"adapter {phase.adapter / GIB:.2f}, work {phase.work / GIB:.2f}, spare {phase.spare / GIB:.2f}), "
+                f"adapter {phase.adapter / GIB:.2f}, work {phase.work / GIB:.2f}, "
+                f"spare {phase.spare / GIB:.2f}), "
                 f"{available / GIB:.2f} GiB are free",
                 fix=" or ".join(_ways_out(base, workload, estimate, available, name, device)),
             )

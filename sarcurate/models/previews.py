@@ -83,7 +83,7 @@ class Previewer:
             self.settings,
         )
         values = self.decode(latents)
-        finite = np.isfinite(values).all(axis=(1, 2))
+        finite = np.array([bool(np.isfinite(chip).all()) for chip in values])
         images = self.space.to_intensity(np.where(np.isfinite(values), values, -1.0))
         row = self._measure(step, validation_loss, images, finite)
         self.work.mkdir(parents=True, exist_ok=True)
@@ -114,9 +114,15 @@ class Previewer:
             for name in ("enl", "log_psd_distance", "memorisation_ratio")
         )
         return PreviewRow(
-            step, loss, enl, spectrum, memory,
-            int((table["recognised"] & table["shown"]).sum()), int(table["shown"].sum()), int((~finite).sum()),
-        )  # fmt: skip
+            step,
+            loss,
+            enl,
+            spectrum,
+            memory,
+            int((table["recognised"] & table["shown"]).sum()),
+            int(table["shown"].sum()),
+            int((~finite).sum()),
+        )
 
     def _row_path(self, step: int) -> Path:
         return self.work / f"preview-{step:08d}.json"

@@ -107,7 +107,13 @@ def _write(tuned: Tuned, outputs: Outputs, display_db: tuple[float, float]) -> l
     outputs.metrics.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     outputs.previews.mkdir(parents=True, exist_ok=True)
     (outputs.previews / "curves.png").write_bytes(tune_figures.curves(curve))
-    grid = [(row, tuned.previewer.images(row.step)) for row in previews]
+    grid = [
+        (
+            tune_figures.Told(row.step, row.enl, row.log_psd_distance, row.recognised, row.shown),
+            tuned.previewer.images(row.step),
+        )
+        for row in previews
+    ]
     labels = tuned.previewer.labels
     (outputs.previews / "previews.png").write_bytes(tune_figures.previews(grid, labels, display_db))
     return [

@@ -139,7 +139,9 @@ def test_extent_along_azimuth_is_length_at_broadside_and_span_nose_on(airframe):
 @pytest.mark.parametrize("incidence_deg", [25.0, 45.0])
 def test_shadow_of_the_body_ends_at_the_tangent_ray(incidence_deg):
     airframe = airframe_named("Boeing-747")
-    lit = illumination(parked(airframe, replace(CENTRED, incidence_deg=incidence_deg)), chip_grid(96.0, QUIET))
+    lit = illumination(
+        parked(airframe, replace(CENTRED, incidence_deg=incidence_deg)), chip_grid(96.0, QUIET)
+    )
     row = 16 + 48 + 22  # 22 m ahead of the middle: body, no wing
     dark = np.flatnonzero(lit[row] < 0.5)
     far_edge_m = dark[-1] - (16 + 47.5)
@@ -158,7 +160,10 @@ def test_shadow_shows_noise_alone_and_open_ground_clutter():
     dark = np.zeros((96, 96), dtype=bool)
     dark[66:74, 51:53] = True
     assert (lit[dark] == 0).all()
-    chips = [np.abs(complex_looks(ground, [parked(airframe, CENTRED)], grid, 4, 9.65e9, rng)) ** 2 for _ in range(4)]
+    chips = [
+        np.abs(complex_looks(ground, [parked(airframe, CENTRED)], grid, 4, 9.65e9, rng)) ** 2
+        for _ in range(4)
+    ]
     mean = np.mean(chips, axis=(0, 1))
     assert np.median(mean[dark]) < 0.5 * 0.044
     assert mean[:, :10].mean() == pytest.approx(0.044, rel=0.1)

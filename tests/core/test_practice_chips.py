@@ -15,7 +15,15 @@ PX = 48
 
 def _sensor(spacing_m: float) -> SensorModel:
     return SensorModel(
-        9.65e9, spacing_m, spacing_m, 1.4 * spacing_m, 1.4 * spacing_m, 1, Weighting.NONE, Weighting.NONE, -20.0
+        9.65e9,
+        spacing_m,
+        spacing_m,
+        1.4 * spacing_m,
+        1.4 * spacing_m,
+        1,
+        Weighting.NONE,
+        Weighting.NONE,
+        -20.0,
     )
 
 

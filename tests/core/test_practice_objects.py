@@ -28,7 +28,7 @@ def test_names_are_distinct_and_none_is_of_a_known_aircraft(objects):
 
 
 def test_no_airframe_has_length_and_span_of_a_known_one(objects):
-    """Surfaces fill the outline to their step and a little of trailing parts, so a part of the margin is left."""
+    """Surfaces fill the outline to their step and a bit of trailing parts: a part of the margin is left."""
     for one in objects:
         if one.kind != "aircraft":
             continue
@@ -46,7 +46,10 @@ def test_a_draw_within_the_margin_is_thrown_away():
 
     class Offers(np.random.Generator):
         said: list[float] = [  # noqa: RUF012
-            math.log(1.05 * known.length_m), 1.04 * known.span_m / (1.05 * known.length_m), math.log(30.0), 0.6
+            math.log(1.05 * known.length_m),
+            1.04 * known.span_m / (1.05 * known.length_m),
+            math.log(30.0),
+            0.6,
         ]  # fmt: skip
 
         def uniform(self, *args, **kwargs):  # type: ignore[no-untyped-def]

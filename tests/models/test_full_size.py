@@ -1,4 +1,4 @@
-"""Stable Diffusion 3.5 Medium at its full size with random weights: one update and one picture, or a refusal."""
+"""Stable Diffusion 3.5 Medium at full size with random weights: one update and one picture, or a refusal."""
 
 from __future__ import annotations
 
@@ -155,10 +155,12 @@ def test_one_update_and_one_picture_or_a_refusal_with_numbers(
     built = perf_counter()
     result = train_lora(transformer, chips("a"), chips("b"), SETTINGS, 0, tmp_path, Callbacks())
     tuned = perf_counter()
-    # The result is the average with the best validation: the bearing of an update shows in the training's own.
+    # The result is the average with the best validation: what an update did shows in the training's own.
     assert result.steps_made == 1
     assert all(torch.isfinite(value).all() for value in result.ema_state.values())
-    assert any(value.abs().sum() > 0 for name, value in lora_parameters(transformer).items() if "lora_B" in name)
+    assert any(
+        value.abs().sum() > 0 for name, value in lora_parameters(transformer).items() if "lora_B" in name
+    )
     picture = draw(transformer)
     record_property("seconds", [round(built - start), round(tuned - built), round(perf_counter() - tuned)])
     record_property("peak_gib", round(peak_bytes() / GIB, 2))
@@ -192,7 +194,8 @@ def filled(module: Any, std: float) -> Any:
 def chips(name: str) -> TrainingChips:
     generator = torch.Generator().manual_seed(len(name))
     told = PromptEmbeddings(
-        torch.randn(2, TOKENS, TEXT_WIDTH, generator=generator), torch.randn(2, POOLED_WIDTH, generator=generator)
+        torch.randn(2, TOKENS, TEXT_WIDTH, generator=generator),
+        torch.randn(2, POOLED_WIDTH, generator=generator),
     )
     latents = torch.randn(1, *WORKLOAD.latent_shape, generator=generator)
     mask = torch.ones(WORKLOAD.latent_shape[1:])
