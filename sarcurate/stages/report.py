@@ -27,6 +27,7 @@ EVIDENCE_NOTES = {
     "real": "Both sensors are real.",
 }
 SENSORS = ("source", "target")
+GENERATED = "generated"
 OVERVIEW_CLASSES = 4  # more rows would not be read
 
 
@@ -121,7 +122,8 @@ def _generation(made: Generation) -> Section:
 
 
 def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:
-    made = [name for name in sets if name not in SENSORS]
+    # Rows follow a source chip through the sets; generated chips come from none.
+    made = [name for name in sets if name not in (*SENSORS, GENERATED)]
     ordered = {_title(name, sets[name]): sets[name] for name in ("source", *made, "target")}
     classes = params.dataset.classes
     shown = np.linspace(0, len(classes) - 1, min(len(classes), OVERVIEW_CLASSES)).round().astype(int)
