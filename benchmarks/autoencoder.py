@@ -17,7 +17,7 @@ from diffusers import AutoencoderKL
 
 from sarcurate.core.spectrum import log_psd_distance, mean_power_spectrum
 from sarcurate.io.practice_pool import PoolPlan, fill_pool, read_shard
-from sarcurate.models.pretrain_vae import VaeSettings, draw_crops
+from sarcurate.models.pretrain_vae import VaeSettings, draw_crops, reconstruction_loss
 
 CANDIDATES = {
     "factor 2, 1 group": ((16, 32), 1),
@@ -48,16 +48,16 @@ def build(widths: tuple[int, ...], groups: int) -> AutoencoderKL:
 
 
 def train(vae: AutoencoderKL, pool: list[np.ndarray], settings: VaeSettings, seconds: float) -> int:
-    from sarcurate.models.pretrain_vae import _loss
-
     optimizer = torch.optim.AdamW(vae.parameters(), lr=settings.learning_rate, betas=(0.9, 0.99))
     began, step = time.perf_counter(), 0
     while (share := (time.perf_counter() - began) / seconds) < 1.0:
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * min(1.0, (step + 1) / settings.warmup) * (1.0 - share)
         rng = np.random.default_rng((SEED, step))
-        chips = torch.from_numpy(draw_crops(pool, settings.batch_size, settings.crop_px, rng))
-        loss = _loss(vae, chips, torch.Generator().manual_seed(step), settings)
+        chips = torch.from_numpy(draw_crops(pool, settings.batch_size, settings.crop_px, (0.6, 1.3), rng))
+        with torch.autocast("cpu", torch.bfloat16):
+            again = vae.decode(vae.encode(chips).latent_dist.mean).sample
+        loss = reconstruction_loss(again.float(), chips, settings)
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0, help="training time of each")
     seconds = parser.parse_args().seconds
-    settings = VaeSettings(10**9, 16, 32, 2e-3, 100, 0.02, 1e-6, 10**9)
+    settings = VaeSettings(10**9, 16, 32, 2e-3, 100, 0.02, 0.5, 1e-6, 10**9)
     with tempfile.TemporaryDirectory() as folder:
         fill_pool(PoolPlan(SENSORS, 96, SEED, ()), Path(folder), workers=1)
         shards = [np.asarray(read_shard(Path(folder), i).chips) for i in range(SENSORS)]

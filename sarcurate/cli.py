@@ -588,6 +588,25 @@ def audit(
     _say(failures(floor))
 
 
+@app.command(epilog="Example: sarcurate plan --device cuda")
+def plan(
+    chips: Annotated[Path, typer.Argument(help="the source's train ChipSet")] = Path(
+        "data/real/source-train"
+    ),
+    device: Annotated[str, typer.Option(help="cpu or cuda")] = "cpu",
+    timed: Annotated[
+        bool, typer.Option("--time/--no-time", help="also time a few updates and sampling steps")
+    ] = True,
+) -> None:
+    """Say what tune and generate will take here: parameters, memory and time; refuse what cannot fit."""
+    from sarcurate.io.chipset import open_chipset
+    from sarcurate.params import read_params
+    from sarcurate.planning import as_lines, forecast
+
+    opened = open_chipset(chips, splits=("train",))
+    _say(as_lines(forecast(read_params(Path("params.yaml")), opened, device, timed=timed)))
+
+
 @app.command(epilog="Example: sarcurate pretrain --work /data/pretrain --out my-base")
 def pretrain(
     work: Annotated[Path, typer.Option(help="folder for practice chips and checkpoints, a few GB")],

@@ -29,7 +29,7 @@ class RecipeValues:
         threads: of torch; sums depend on them in their last digits.
         pool: sensors, chip_px.
         kept_away: models of the sensors that no practice sensor may be near.
-        vae: fields of the autoencoder's training.
+        vae: fields of the autoencoder's training; polish: of its decoder's second.
         flow: fields of the transformer's training.
         times: mean, std and shift of the noise levels.
     """
@@ -39,6 +39,7 @@ class RecipeValues:
     pool: Mapping[str, int]
     kept_away: tuple[SensorModel, ...]
     vae: Mapping[str, Any]
+    polish: Mapping[str, Any]
     flow: Mapping[str, Any]
     times: Mapping[str, float]
 
@@ -145,7 +146,13 @@ _TRAINING: dict[str, Reader] = {
 _SECTIONS: dict[str, dict[str, Reader]] = {
     "pool": {"sensors": _count, "chip_px": _count, "kept_away": _sensors},
     "vae": _TRAINING
-    | {"crop_px": _count, "spectrum_weight": _number(0.0, 1e3), "kl_weight": _number(0.0, 1e3)},
+    | {
+        "crop_px": _count,
+        "spectrum_weight": _number(0.0, 1e3),
+        "checkerboard_weight": _number(0.0, 1e3),
+        "kl_weight": _number(0.0, 1e3),
+    },
+    "polish": _TRAINING | {"crop_px": _count, "most_contrast": _number(0.6, 10.0, above=True)},
     "flow": _TRAINING
     | {"crop_latents": _counts, "decay_fraction": _number(0.0, 1.0), "ema_decay": _number(0.0, 1.0)},
     "times": {

@@ -20,7 +20,7 @@ from sarcurate.io.work_folder import claim_folder
 from sarcurate.models.checkpoint import writing
 from sarcurate.models.flow import TimeLaw
 from sarcurate.models.pretrain_flow import FlowSettings, LatentShard, train_flow
-from sarcurate.models.pretrain_vae import VaeSettings, train_vae
+from sarcurate.models.pretrain_vae import PolishSettings, VaeSettings, polish_decoder, train_vae
 from sarcurate.models.tiny_base import MOST_TOKENS, PATCH_LATENTS, VAE_FACTOR, new_tokenizer
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Recipe:
 
     pool: PoolPlan
     vae: VaeSettings
+    polish: PolishSettings
     flow: FlowSettings
     law: TimeLaw
     seed: int
@@ -52,8 +53,9 @@ class Recipe:
             raise _unfit("pool.sensors", self.pool.sensors, f"more than the {_HELD_BACK} that are held back")
         if chip_px % cells or chip_px > MOST_TOKENS * cells:
             raise _unfit("pool.chip_px", chip_px, f"a multiple of {cells}, at most {MOST_TOKENS * cells}")
-        if self.vae.crop_px % VAE_FACTOR or self.vae.crop_px > chip_px:
-            raise _unfit("vae.crop_px", self.vae.crop_px, f"a multiple of {VAE_FACTOR}, at most {chip_px}")
+        for part, crop_px in (("vae", self.vae.crop_px), ("polish", self.polish.crop_px)):
+            if crop_px % VAE_FACTOR or crop_px > chip_px:
+                raise _unfit(f"{part}.crop_px", crop_px, f"a multiple of {VAE_FACTOR}, at most {chip_px}")
         for size in self.flow.crop_latents:
             if size % PATCH_LATENTS or size > chip_px // VAE_FACTOR:
                 most = f"a multiple of {PATCH_LATENTS}, at most {chip_px // VAE_FACTOR}"
@@ -74,6 +76,7 @@ def load_recipe(path: Path | None) -> Recipe:
     return Recipe(
         pool=PoolPlan(**values.pool, seed=values.seed, kept_away=values.kept_away),
         vae=VaeSettings(**values.vae),
+        polish=PolishSettings(**values.polish),
         flow=FlowSettings(**values.flow),
         law=TimeLaw(**values.times),
         seed=values.seed,
@@ -101,12 +104,15 @@ def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
     fill_pool(recipe.pool, work / "pool", workers)
     trained_on = range(recipe.pool.sensors - _HELD_BACK)
     shards = [read_shard(work / "pool", index) for index in trained_on]
+    chips = [shard.chips for shard in shards]
     with _logged(work / "vae.jsonl", "autoencoder", recipe.vae.updates) as log:
-        vae = train_vae([shard.chips for shard in shards], recipe.vae, recipe.seed, work / "vae", log)
+        vae = train_vae(chips, recipe.vae, recipe.seed, work / "vae", log)
     latents = [
         LatentShard(_latents(vae, shard.chips, work / "latents" / f"{index:05d}.npy"), shard.rows)
         for index, shard in zip(trained_on, shards, strict=True)
     ]
+    with _logged(work / "polish.jsonl", "decoder", recipe.polish.updates) as log:
+        polish_decoder(vae, chips, recipe.polish, recipe.vae, recipe.seed, work / "polish", log)
     with _logged(work / "flow.jsonl", "transformer", recipe.flow.updates) as log:
         modules = train_flow(latents, recipe.flow, recipe.law, recipe.seed, work / "flow", log)
     write_base(vae, modules, recipe.law, out)
@@ -116,7 +122,13 @@ def _claim(recipe: Recipe, work: Path) -> None:
     """Mark each folder with the part of the recipe that its content follows from."""
     every = asdict(recipe)
     to_vae = {name: every[name] for name in ("pool", "vae", "seed", "threads")}
-    for folder, made_by in (("vae", to_vae), ("latents", to_vae), ("flow", every)):
+    to_decoder = to_vae | {"polish": every["polish"]}
+    for folder, made_by in (
+        ("vae", to_vae),
+        ("polish", to_decoder),
+        ("latents", to_vae),
+        ("flow", every),
+    ):
         claim_folder(work / folder, made_by)
 
 

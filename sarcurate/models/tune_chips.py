@@ -69,7 +69,7 @@ def tune_chips(
         ParamsError: for prompts that the base would cut.
     """
     rows = list(chips.rows())
-    canvas = latent_space.canvas(_one_size(chips), model_px)
+    canvas = latent_space.canvas(one_size(chips), model_px)
     prompts = [prompt_of(row["label"], row, fields) for row in rows]
     known = ["", *sorted({*prompts, *more_prompts} - {""})]
     embeddings = encode_prompts(base[0], base[1], known, "cpu")
@@ -97,7 +97,12 @@ def tune_chips(
     return TuneChips(part(~held), part(held), tuple(known), canvas, *clipped, pixels)
 
 
-def _one_size(chips: ChipSet) -> tuple[int, int]:
+def one_size(chips: ChipSet) -> tuple[int, int]:
+    """(rows, cols) of all chips.
+
+    Raises:
+        DataError: for chips of several sizes.
+    """
     sizes: dict[tuple[int, int], str] = {}
     for row in chips.rows():
         rows, cols = chips.intensity(row["chip_id"]).shape

@@ -20,7 +20,8 @@ from sarcurate.params.chips import SimulatedSource as SimulatedSource
 from sarcurate.params.chips import Source as Source
 from sarcurate.params.evaluation import Evaluate, Report
 from sarcurate.params.judging import Curate, Reference, Score, Validate
-from sarcurate.params.making import Generate, Translate
+from sarcurate.params.making import Generate as Generate
+from sarcurate.params.making import Translate
 from sarcurate.params.making import Tune as Tune
 from sarcurate.params.section import Section as Section
 

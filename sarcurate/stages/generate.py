@@ -19,7 +19,7 @@ from sarcurate.models.generation import Quota
 from sarcurate.models.reference_network import load_network
 from sarcurate.models.sampling import SampleSettings
 from sarcurate.models.source_judge import SourceJudge
-from sarcurate.params import Params
+from sarcurate.params import Generate, Params
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,7 @@ def run(params: Params, inputs: Inputs, out: Path, metrics: Path, cache: Path) -
         base=BaseRef(tune.base, tune.base_revision, tune.t5_tokens, tune.use_t5),
         source=chips,
         classes=tuple(params.dataset.classes),
-        settings=SampleSettings(
-            section.steps, section.guidance, section.negative_prompt, section.precision, section.batch_size
-        ),
+        settings=sample_settings(section),
         quota=Quota(section.per_class, bool(gates), section.max_tries_per_class),
         threads=section.threads,
         root_seed=params.dataset.root_seed,
@@ -61,3 +59,10 @@ def run(params: Params, inputs: Inputs, out: Path, metrics: Path, cache: Path) -
     text = json.dumps(yield_metrics(yields, reference.network_accuracy, level), indent=2, allow_nan=False)
     metrics.write_text(text + "\n", encoding="utf-8")
     return yield_lines(yields, section.per_class, level)
+
+
+def sample_settings(section: Generate) -> SampleSettings:
+    """How the params draw chips."""
+    return SampleSettings(
+        section.steps, section.guidance, section.negative_prompt, section.precision, section.batch_size
+    )
