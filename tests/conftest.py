@@ -22,6 +22,19 @@ TINY = {
     "acquire.target.chips_per_class": {"B-52": 12, "F-16": 12},
     "reference.network.updates": 2,
     "reference.network.threads": 1,
+    "tune.rank": 2,
+    "tune.steps": 2,
+    "tune.batch_size": 2,
+    "tune.micro_batch": 2,
+    "tune.validate_every": 2,
+    "tune.save_every": 2,
+    "tune.preview_steps": 1,
+    "tune.threads": 1,
+    "generate.per_class": 2,
+    "generate.max_tries_per_class": 2,
+    "generate.steps": 2,
+    "generate.batch_size": 4,
+    "generate.threads": 1,
     "evaluate.arms": [
         {"name": "real-only", "add": [], "oversample": False, "classical": False},
         {"name": "real+physics", "add": ["physics"], "oversample": False, "classical": False},
@@ -133,7 +146,7 @@ def tiny_sets(
 
 @dataclass(frozen=True)
 class TinyJudged:
-    """What reference, score and curate made of the tiny sets; not to be written to."""
+    """What reference, tune, generate, score and curate made of the tiny sets; not to be written to."""
 
     root: Path
 
@@ -147,8 +160,22 @@ class TinyJudged:
         """Outputs of score."""
         from sarcurate.stages import score
 
-        names = ("scores.parquet", "source_scores.parquet", "quality.json", "marginal.csv")
-        return score.Outputs(*(self.root / name for name in names))
+        tables = ("scores.parquet", "source_scores.parquet", "generated_scores.parquet")
+        numbers = ("quality.json", "generated_quality.json", "marginal.csv")
+        return score.Outputs(*(self.root / name for name in (*tables, *numbers)))
+
+    def tuned(self) -> Any:
+        """Outputs of tune."""
+        from sarcurate.stages import tune
+
+        names = ("adapter", "tune.json", "tune_curve.csv", "tune")
+        return tune.Outputs(*(self.root / name for name in names))
+
+    def generated(self) -> Path:
+        return self.root / "generated"
+
+    def generation(self) -> Path:
+        return self.root / "generation.json"
 
     def verdicts(self) -> Path:
         return self.root / "verdicts.csv"
@@ -167,16 +194,28 @@ def tiny_judged(
     from sarcurate.io.chipset import open_chipset
     from sarcurate.io.validated import write_validated
     from sarcurate.io.verdicts import HEADER
-    from sarcurate.stages import curate, reference, score
+    from sarcurate.stages import curate, generate, reference, score, tune
 
     judged, params, parts = TinyJudged(tmp_path_factory.mktemp("judged")), tiny_params(), tiny_sets.parts()
     train = {side: parts[f"{side}-train"] for side in ("source", "target")}
     reference.run(params, train, judged.references())
-    target_reference = judged.references()["target"]
-    inputs = score.Inputs(train["source"], train["target"], target_reference, tiny_sets.made())
-    score.run(params, inputs, judged.scores())
     revisions = {side: open_chipset(path, splits=("train",)).revision for side, path in train.items()}
     write_validated(judged.validated(), revisions)
+    source_reference, target_reference = (judged.references()[side] for side in ("source", "target"))
+    cache = tmp_path_factory.mktemp("judged-cache")
+    learnt = tune.Inputs(judged.validated(), train["source"], source_reference)
+    tune.run(params, learnt, judged.tuned(), cache / "tune")
+    drawn = generate.Inputs(judged.validated(), train["source"], source_reference, judged.tuned().adapter)
+    generate.run(params, drawn, judged.generated(), judged.generation(), cache / "generate")
+    inputs = score.Inputs(
+        train["source"],
+        train["target"],
+        source_reference,
+        target_reference,
+        judged.generated(),
+        tiny_sets.made(),
+    )
+    score.run(params, inputs, judged.scores())
     judged.verdicts().write_text(HEADER + "\n", encoding="utf-8")
     asked = curate.Inputs(judged.validated(), target_reference, judged.scores().scores, judged.verdicts())
     curate.run(params, asked, judged.selection(), judged.curation())
@@ -202,6 +241,7 @@ def evaluate_paths(tiny_sets: TinySets, tiny_judged: TinyJudged) -> Callable[[Pa
         parts["source-train"],
         parts["target-train"],
         parts["target-test"],
+        tiny_judged.generated(),
         tiny_sets.made(),
         tiny_judged.selection(),
     )

@@ -15,34 +15,37 @@ from sarcurate import params
 from sarcurate.cli import app
 from sarcurate.io import manifest, public_sets
 from sarcurate.io.sensors import list_profiles
+from sarcurate.params import chips, evaluation, judging, making
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
 PAGES = sorted([*REPOSITORY.glob("*.md"), *DOCS.rglob("*.md")])
 # heading of the table in docs/params.md that describes each section
 SECTIONS: dict[type[params.Section], str] = {
-    params.Code: "`code`",
-    params.Dataset: "`dataset`",
-    params.Sensor: "`dataset.source`, `dataset.target`",
-    params.Acquire: "`acquire`",
-    params.SimulatedSource: "`acquire.*` with `kind: simulated`",
-    params.PublicSetSource: "`acquire.*` with `kind: public_set`",
-    params.FolderSource: "`acquire.*` with `kind: folder`",
-    params.ProductsSource: "`acquire.*` with `kind: products`",
-    params.Ingest: "`ingest`",
-    params.Split: "`split`",
-    params.SideSplit: "`split.source`, `split.target`",
-    params.Validate: "`validate`",
-    params.Reference: "`reference`",
-    params.ReferenceNetwork: "`reference.network`",
-    params.Translate: "`translate`",
-    params.Score: "`score`",
-    params.Curate: "`curate`",
-    params.Gate: "`curate.gates`",
-    params.Evaluate: "`evaluate`",
-    params.Arm: "`evaluate.arms`",
-    params.ExternalTest: "`evaluate.external_tests`",
-    params.Report: "`report`",
+    chips.Code: "`code`",
+    chips.Dataset: "`dataset`",
+    chips.Sensor: "`dataset.source`, `dataset.target`",
+    chips.Acquire: "`acquire`",
+    chips.SimulatedSource: "`acquire.*` with `kind: simulated`",
+    chips.PublicSetSource: "`acquire.*` with `kind: public_set`",
+    chips.FolderSource: "`acquire.*` with `kind: folder`",
+    chips.ProductsSource: "`acquire.*` with `kind: products`",
+    chips.Ingest: "`ingest`",
+    chips.Split: "`split`",
+    chips.SideSplit: "`split.source`, `split.target`",
+    judging.Validate: "`validate`",
+    judging.Reference: "`reference`",
+    judging.ReferenceNetwork: "`reference.network`",
+    making.Tune: "`tune`",
+    making.Generate: "`generate`",
+    making.Translate: "`translate`",
+    judging.Score: "`score`",
+    judging.Curate: "`curate`",
+    judging.Gate: "`curate.gates`",
+    evaluation.Evaluate: "`evaluate`",
+    evaluation.Arm: "`evaluate.arms`",
+    evaluation.ExternalTest: "`evaluate.external_tests`",
+    evaluation.Report: "`report`",
 }
 BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "minItems")
 

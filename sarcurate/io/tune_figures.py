@@ -86,7 +86,10 @@ def previews(
                 axis.set_axis_off()
                 if row == 0:
                     axis.set_title(printable(label, 16), fontsize=7)
-            axes[row][0].text(0.0, -0.08, _told(told), transform=axes[row][0].transAxes, fontsize=6, va="top")
+            line = axes[row][0].text(
+                0.0, -0.06, _told(told), transform=axes[row][0].transAxes, fontsize=6, va="top"
+            )
+            line.set_in_layout(False)  # it runs on under the row's other chips
         save(figure, png)
     return png.getvalue()
 

@@ -213,7 +213,7 @@ def _spread(ids: Sequence[str], most: int) -> list[str]:
     """All of the ids, or ``most`` at even steps."""
     if len(ids) <= most:
         return list(ids)
-    return [ids[place] for place in range(most)]
+    return [ids[place * len(ids) // most] for place in range(most)]
 
 
 def _text(value: float | None) -> str:

@@ -129,6 +129,14 @@ def test_result_is_json_and_follows_the_seed() -> None:
     assert other["sets"]["source"]["mmd_physics_low"] != first["sets"]["source"]["mmd_physics_low"]
 
 
+def test_without_the_source_as_it_is_no_gap_is_spoken_of(known: dict[str, Any]) -> None:
+    alone = set_quality(scores(400, 0, 1), {"alike": scores(300, 0, 3)}, None, level=0.95, draws=400, seed=5)
+    entry = alone["sets"]["alike"]
+    assert not [name for name in entry if name.startswith("gap_closed")]
+    assert entry["log_psd_distance"] == known["sets"]["alike"]["log_psd_distance"]
+    assert alone["floor"] == known["floor"]
+
+
 def test_gap_of_squared_distances_is_told_on_their_roots() -> None:
     """Half the features real, half source: a quarter of the source's KID, but half of the gap."""
     rng = np.random.default_rng(1)
@@ -260,7 +268,6 @@ def features_of(**rows: int) -> dict[str, NDArray[np.float64]]:
 @pytest.mark.parametrize(
     ("sets", "features", "match"),
     [
-        ({"made": 0}, None, r"found \['made'\]; source is needed"),
         ({"source": 0, "target": 0}, None, "target means the real chips"),
         ({"source": 0}, features_of(source=30), r"features of \['source'\], expected \['source', 'target'\]"),
         (

@@ -284,7 +284,7 @@ def test_the_revision_is_the_hash_of_all_sets_and_the_selection(
     tiny_evaluation: Any, with_curated: Any, some_kept: Selection
 ) -> None:
     inputs = tiny_evaluation.inputs
-    train = [inputs.target_train, inputs.source_train, *inputs.made.values()]
+    train = [inputs.target_train, inputs.source_train, inputs.generated, *inputs.made.values()]
     revisions = [open_chipset(path, splits=("train",)).revision for path in train]
     revisions.append(open_chipset(inputs.target_test, splits=("test",)).revision)
     for made, selection in ((tiny_evaluation, read_selection(inputs.selection)), (with_curated, some_kept)):

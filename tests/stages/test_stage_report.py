@@ -31,11 +31,24 @@ def _judged(tiny_judged: Any) -> report.Quality:
     )
 
 
+def _made(tiny_judged: Any) -> report.Generation:
+    scores = tiny_judged.scores()
+    return report.Generation(
+        tiny_judged.tuned().previews,
+        tiny_judged.generation(),
+        scores.generated_quality,
+        scores.generated_scores,
+        tiny_judged.references()["source"],
+    )
+
+
 @pytest.fixture(scope="module")
 def inputs(tiny_sets: Any, tiny_judged: Any, tiny_evaluation: Any) -> report.Inputs:
     parts, outputs = tiny_sets.parts(), tiny_evaluation.outputs
-    sets = {"source": parts["source-train"], "target": parts["target-train"], **tiny_sets.made()}
-    return report.Inputs(outputs.metrics, outputs.curves, _judged(tiny_judged), sets)
+    real = {"source": parts["source-train"], "target": parts["target-train"]}
+    sets = {**real, "generated": tiny_judged.generated(), **tiny_sets.made()}
+    judged, made = _judged(tiny_judged), _made(tiny_judged)
+    return report.Inputs(outputs.metrics, outputs.curves, judged, made, sets)
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +156,7 @@ def test_a_hostile_class_name_is_escaped(
         outputs.metrics,
         outputs.curves,
         _judged(tiny_judged),
+        _made(tiny_judged),
         dict.fromkeys(("source", "target"), tmp_path / "chips"),
     )
     report.run(params.model_copy(update={"dataset": dataset}), inputs, tmp_path / "report")

@@ -28,15 +28,21 @@ def _train(path: Path) -> ChipSet:
 
 
 def _outputs(folder: Path) -> score.Outputs:
-    names = ("scores.parquet", "source_scores.parquet", "quality.json", "marginal.csv")
-    return score.Outputs(*(folder / name for name in names))
+    return score.Outputs(*(folder / field.name for field in fields(score.Outputs)))
 
 
 @pytest.fixture(scope="module")
 def inputs(tiny_sets: Any, tiny_judged: Any) -> score.Inputs:
     parts = tiny_sets.parts()
-    reference = tiny_judged.references()["target"]
-    return score.Inputs(parts["source-train"], parts["target-train"], reference, tiny_sets.made())
+    references = tiny_judged.references()
+    return score.Inputs(
+        parts["source-train"],
+        parts["target-train"],
+        references["source"],
+        references["target"],
+        tiny_judged.generated(),
+        tiny_sets.made(),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -161,6 +167,33 @@ def test_pooled_laws_are_those_of_every_set(tiny_judged: Any, tiny_sets: Any) ->
         assert law["intensity_db"].iloc[300] == pytest.approx(level, abs=0.01)
 
 
+# --- generated chips
+
+
+def test_generated_chips_are_held_against_the_source(
+    tiny_judged: Any, inputs: score.Inputs, tiny_sets: Any
+) -> None:
+    """Their distances are to the source's train chips, and no gap is spoken of: there is nothing to close."""
+    table = read_scores(tiny_judged.scores().generated_scores)
+    assert table["set"].unique().tolist() == ["generated"]
+    assert table["chip_id"].tolist() == _train(inputs.generated).manifest["chip_id"].tolist()
+    assert not set(PAIRS) & set(table.columns)
+    quality = json.loads(tiny_judged.scores().generated_quality.read_text())
+    assert list(quality["sets"]) == ["generated"]
+    assert not [name for name in quality["sets"]["generated"] if name.startswith("gap_closed")]
+    assert quality["real"]["n_chips"] == len(_train(inputs.source_train).manifest)
+
+
+def test_source_chips_given_as_generated_are_copies(
+    inputs: score.Inputs, tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    outputs = _outputs(tmp_path)
+    score.run(tiny_params(), replace(inputs, generated=inputs.source_train), outputs)
+    assert (read_scores(outputs.generated_scores)["memorisation_ratio"] == 0).all()
+    entry = json.loads(outputs.generated_quality.read_text())["sets"]["generated"]
+    assert entry["log_psd_distance"] == pytest.approx(0, abs=1e-9)
+
+
 # --- what a copy scores
 
 
@@ -207,7 +240,19 @@ def test_a_second_run_writes_the_same_bytes_for_any_number_of_workers(
     for field in fields(score.Outputs):
         again, first = (getattr(made, field.name) for made in (_outputs(tmp_path), tiny_judged.scores()))
         assert again.read_bytes() == first.read_bytes(), field.name
-    assert [line.split()[0] for line in said] == ["set", "real", "source", "physics", "psd"]
+    firsts = [line.split()[0] for line in said]
+    assert firsts == [
+        "against",
+        "set",
+        "real",
+        "source",
+        "physics",
+        "psd",
+        "against",
+        "set",
+        "real",
+        "generated",
+    ]
 
 
 # --- refusals
@@ -232,6 +277,8 @@ def test_a_reference_of_other_chips_is_refused(
         {"source_train": "source-test"},
         {"target_train": "target-test"},
         {"target_train": "target-all"},
+        {"generated": "source-test"},
+        {"generated": "source-all"},
         {"made": "target-test"},
         {"made": "target-all"},
     ],
