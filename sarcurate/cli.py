@@ -658,6 +658,22 @@ def collect(
 
 
 @results_app.command()
+def adapter(
+    workspace: Annotated[Path, typer.Argument(help="workspace whose tune has finished", show_default=False)],
+    params: Annotated[Path, typer.Option("--params", help="params file that the workspace was made from")],
+    folder: Annotated[Path, typer.Option(help="folder of kept numbers")] = Path("docs/results/adapters"),
+    per_class: Annotated[int, typer.Option(min=2, help="chips drawn of each class")] = 30,
+) -> None:
+    """Draw chips with a workspace's adapter and with its base alone, and hold both against real test chips.
+
+    Example: sarcurate results adapter workspaces/table1 --params params/table1.yaml
+    """
+    from sarcurate.adapter_results import collect_adapter
+
+    typer.echo(f"wrote {collect_adapter(workspace, params, folder, per_class)}")
+
+
+@results_app.command()
 def table(
     runs: Annotated[Path, typer.Argument(help="folder of run files", show_default=False)],
     params: Annotated[Path, typer.Argument(help="folder of params files", show_default=False)],

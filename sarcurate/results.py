@@ -3,42 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from sarcurate.adapter_results import adapter_lines
 from sarcurate.errors import DataError
 from sarcurate.io import arms_table, evidence, lineage, set_quality
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
 from sarcurate.models.arm_sets import CURATED
-from sarcurate.params import Params, check_params, read_params, read_yaml
+from sarcurate.params import Params, read_params
 from sarcurate.stages import evaluate
-from sarcurate.workspace import replace_value
+from sarcurate.variants import Variant, differences
 
 VARIANT = "variant.json"
 QUALITY = "quality.json"
 NOTES = "notes.md"
+ADAPTERS = "adapters"
 STALE = "run the variant again and collect it (see docs/results.md), or delete these run files"
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Where a workspace came from: a params file and the values replaced in it, by dotted path."""
-
-    params: str
-    replaced: Mapping[str, Any]
-
-    def load(self, params_folder: Path) -> Params:
-        """The params that the runs should have been made with, as the repository has them today."""
-        path = params_folder / self.params
-        data = read_yaml(path)
-        for name, value in self.replaced.items():
-            replace_value(data, name, value)
-        return check_params(data, path)
 
 
 def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
@@ -57,7 +42,7 @@ def collect(workspace: Path, params_file: Path, runs_root: Path) -> list[Path]:
         ) from error
     folder = runs_root / workspace.name
     folder.mkdir(parents=True, exist_ok=True)
-    variant = Variant(params_file.name, _differences(read_params(params_file), params))
+    variant = Variant(params_file.name, differences(read_params(params_file), params))
     (folder / VARIANT).write_text(json.dumps(asdict(variant), indent=2) + "\n", encoding="utf-8")
     _keep_quality(workspace, params, folder / QUALITY)
     written = []
@@ -91,21 +76,6 @@ def _judged_with(params: Params) -> dict[str, Any]:
     return {**_expected(params)["data"], **_curation(params)}
 
 
-def _differences(start: Params, params: Params) -> dict[str, Any]:
-    """Values of ``params`` that differ from ``start``, by dotted path; the section code aside."""
-    before = dict(_flat(start.model_dump(mode="json", exclude={"code"})))
-    after = dict(_flat(params.model_dump(mode="json", exclude={"code"})))
-    return {name: value for name, value in after.items() if before.get(name) != value}
-
-
-def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in data.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _expected(params: Params) -> dict[str, Any]:
     """What a run must have been made with to count: code, data params and evaluate settings."""
     data = params.model_dump(mode="json", include={"dataset", "acquire", "ingest", "split", "translate"})
@@ -136,7 +106,8 @@ def assemble(runs_root: Path, params_folder: Path, workspaces: Path | None) -> s
     folders = sorted(path.parent for path in runs_root.glob(f"*/{VARIANT}"))
     sections = [_section(folder, params_folder, workspaces) for folder in folders]
     notes = (runs_root.parent / NOTES).read_text(encoding="utf-8")
-    return "\n".join(["# Results", "", notes, *sections])
+    adapters = adapter_lines(runs_root.parent / ADAPTERS, params_folder)
+    return "\n".join(["# Results", "", notes, *sections, *adapters])
 
 
 def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
@@ -170,7 +141,7 @@ def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
             arms_table.detectable(evidence.detectable_differences(n_test)),
             "",
             *_quality_lines(folder, params),
-            f"Again: `{_command(folder.name, variant)}`",
+            f"Again: `{variant.command(folder.name)}`",
             "",
         ]
     )
@@ -252,10 +223,3 @@ def _arms(params: Params, runs: list[RunFile]) -> dict[str, dict[str, Any]]:
     n_train = {run.facts["arm"]: run.facts["n_train"] for run in runs}
     scores = evidence.arm_scores(table, params.dataset.classes, resampling)
     return {arm: {"n_train": n_train[arm]} | numbers for arm, numbers in scores.items()}
-
-
-def _command(name: str, variant: Variant) -> str:
-    replaced = " ".join(f"{path}={json.dumps(value)}" for path, value in variant.replaced.items())
-    return f"make repro PARAMS=params/{variant.params} NAME={name}" + (
-        f' SET="{replaced}"' if replaced else ""
-    )

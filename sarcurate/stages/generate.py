@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from sarcurate.io.chipset import open_chipset
+from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.gates import Gate
 from sarcurate.io.generation_yield import yield_lines, yield_metrics
 from sarcurate.io.reference import NETWORK, open_reference
@@ -36,24 +38,12 @@ def run(params: Params, inputs: Inputs, out: Path, metrics: Path, cache: Path) -
     """Draw what the work cache lacks and write the ChipSet; the yield per class for the terminal."""
     chips = open_chipset(inputs.source_train, splits=("train",))
     require_validated_revisions(inputs.validated, {"source": chips.revision})
-    section, tune = params.generate, params.tune
+    section = params.generate
     gates = tuple(Gate(**gate.model_dump()) for gate in section.gates)
-    job = DrawingJob(
-        adapter=inputs.adapter,
-        base=BaseRef(tune.base, tune.base_revision, tune.t5_tokens, tune.use_t5),
-        source=chips,
-        classes=tuple(params.dataset.classes),
-        settings=sample_settings(section),
-        quota=Quota(section.per_class, bool(gates), section.max_tries_per_class),
-        threads=section.threads,
-        root_seed=params.dataset.root_seed,
-    )
+    quota = Quota(section.per_class, bool(gates), section.max_tries_per_class)
     reference = open_reference(inputs.source_reference)
-    network = load_network(inputs.source_reference / NETWORK)
-    context = context_of(chips, load_profile(params.dataset.source.profile))
-    yields = draw_set(
-        job, lambda chip_px: SourceJudge(reference, network, context, gates, chip_px), out, cache
-    )
+    judge_of = source_judge(params, chips, inputs.source_reference, gates)
+    yields = draw_set(drawing_job(params, chips, inputs.adapter, quota), judge_of, out, cache)
     level = params.score.interval_level
     metrics.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(yield_metrics(yields, reference.network_accuracy, level), indent=2, allow_nan=False)
@@ -65,4 +55,32 @@ def sample_settings(section: Generate) -> SampleSettings:
     """How the params draw chips."""
     return SampleSettings(
         section.steps, section.guidance, section.negative_prompt, section.precision, section.batch_size
+    )
+
+
+def drawing_job(params: Params, chips: ChipSet, adapter: Path, quota: Quota) -> DrawingJob:
+    """What the params draw."""
+    tune = params.tune
+    return DrawingJob(
+        adapter=adapter,
+        base=BaseRef(tune.base, tune.base_revision, tune.t5_tokens, tune.use_t5),
+        source=chips,
+        classes=tuple(params.dataset.classes),
+        settings=sample_settings(params.generate),
+        quota=quota,
+        threads=params.generate.threads,
+        root_seed=params.dataset.root_seed,
+    )
+
+
+def source_judge(
+    params: Params, chips: ChipSet, reference: Path, gates: tuple[Gate, ...]
+) -> Callable[[tuple[int, int]], SourceJudge]:
+    """The source's judge for chips of a size (rows, cols)."""
+    return partial(
+        SourceJudge,
+        open_reference(reference),
+        load_network(reference / NETWORK),
+        context_of(chips, load_profile(params.dataset.source.profile)),
+        gates,
     )
