@@ -21,11 +21,11 @@ _SECTIONS = {"dataset", "acquire", "ingest", "split", "reference", "tune"}
 _TITLES = {"held_back": "real, held back", "adapter": "drawn with the adapter", "base": "drawn with the base"}
 
 _HOW = (
-    "They are held against the source's test chips, which neither tuning nor the reference network saw. KID is "
-    "squared, of the reference network's features, with intervals by bootstrap over groups of real chips and "
-    "single drawn ones; shares have Wilson's. The nearest train chip is told as its distance over that of "
-    "train chips among each other, 0 is a copy; the last column says how many drawn chips are nearer to one "
-    "than 95 % of the held-back chips are."
+    "They are held against the source's test chips, which neither tuning nor the reference network saw. "
+    "KID is squared, of the reference network's features, with intervals by bootstrap over groups of real "
+    "chips and single drawn ones; shares have Wilson's. The nearest train chip is told as its distance over "
+    "that of train chips among each other, 0 is a copy; the last column says how many drawn chips are nearer "
+    "to one than 95 % of the held-back chips are."
 )
 
 
@@ -91,8 +91,8 @@ def _told(path: Path, params_folder: Path) -> list[str]:
     return [
         f"## Adapter of {path.stem}",
         "",
-        f"{kept['per_class']} chips per class drawn with the adapter and as many with the base alone, from the "
-        f"same seeds. {_HOW} Intervals of {100 * kept['level']:g} %.",
+        f"{kept['per_class']} chips per class drawn with the adapter and as many with the base alone, "
+        f"from the same seeds. {_HOW} Intervals of {100 * kept['level']:g} %.",
         "",
         "| chips | n | KID | class recognised % | nearest train chip | nearer than most % |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
@@ -104,13 +104,17 @@ def _told(path: Path, params_folder: Path) -> list[str]:
     ]
 
 
-def _row(title: str, numbers: Mapping[str, float]) -> str:
+def _row(title: str, numbers: Mapping[str, Any]) -> str:
     recognised = "{:.1f} ({:.1f} to {:.1f})".format(
         *(100 * numbers[f"recognised{end}"] for end in ("", "_low", "_high"))
     )
     kid = nearer = ""
     if "kid" in numbers:
         kid = "{:.3f} ({:.3f} to {:.3f})".format(*(numbers[f"kid{end}"] for end in ("", "_low", "_high")))
-        nearer = f"{100 * numbers['nearer_than_95_percent_held_back']:.1f}"
-    nearest = f"{numbers['memorisation_ratio']:.2f}"
+        nearer = _or_none("{:.1f}", numbers["nearer_than_95_percent_held_back"], 100)
+    nearest = _or_none("{:.2f}", numbers["memorisation_ratio"], 1)
     return f"| {title} | {numbers['n_chips']} | {kid} | {recognised} | {nearest} | {nearer} |"
+
+
+def _or_none(form: str, value: float | None, times: float) -> str:
+    return "n/a" if value is None else form.format(times * value)

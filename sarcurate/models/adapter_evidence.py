@@ -23,7 +23,7 @@ from sarcurate.models.source_judge import SourceJudge
 _PREFIX = "transformer."
 _RARE = 0.05
 
-Numbers = dict[str, float | int]
+Numbers = dict[str, float | int | None]
 
 
 def adapter_evidence(
@@ -54,7 +54,7 @@ def adapter_evidence(
     features = _features(judge, real)
     groups = np.unique(held_back.manifest["group_id"].to_numpy(str), return_inverse=True)[1]
     table = _scores(judge, held_back, real)
-    nearest = np.nanquantile(table["memorisation_ratio"].to_numpy(np.float64), _RARE)
+    known = _ratios(table)
     found = {"held_back": {"n_groups": int(groups.max() + 1)} | _told(table, level)}
     with tempfile.TemporaryDirectory() as place:
         silent = Path(place) / "silent"
@@ -65,10 +65,9 @@ def adapter_evidence(
             drawn = open_chipset(out, splits=("train",))
             images = _images(drawn)
             scored = _scores(judge, drawn, images)
-            ratio = scored["memorisation_ratio"].to_numpy(np.float64)
             distance = _kid(features, groups, _features(judge, images), level, draws, seed)
-            copied = {"nearer_than_95_percent_held_back": float(np.mean(ratio < nearest))}
-            found[name] = _told(scored, level) | distance | copied
+            nearer = _share_below(_ratios(scored), known)
+            found[name] = _told(scored, level) | distance | {"nearer_than_95_percent_held_back": nearer}
     return found
 
 
@@ -100,14 +99,28 @@ def _told(table: pd.DataFrame, level: float) -> Numbers:
     known = table[table["shown"]]
     right, n = int(known["recognised"].sum()), len(known)
     interval = wilson_interval(right, n, level)
-    ratio = table["memorisation_ratio"].to_numpy(np.float64)
+    ratios = _ratios(table)
     return {
         "n_chips": len(table),
         "recognised": right / n,
         "recognised_low": interval.low,
         "recognised_high": interval.high,
-        "memorisation_ratio": float(np.nanmedian(ratio)),
+        "memorisation_ratio": float(np.median(ratios)) if len(ratios) else None,
     }
+
+
+def _ratios(table: pd.DataFrame) -> NDArray[np.float64]:
+    """Memorisation ratios that are known; too few train chips leave none."""
+    ratio = table["memorisation_ratio"].to_numpy(np.float64)
+    known: NDArray[np.float64] = ratio[np.isfinite(ratio)]
+    return known
+
+
+def _share_below(drawn: NDArray[np.float64], held_back: NDArray[np.float64]) -> float | None:
+    """Share of the drawn below the 5th percentile of the held back."""
+    if not (len(drawn) and len(held_back)):
+        return None
+    return float(np.mean(drawn < np.quantile(held_back, _RARE)))
 
 
 def _kid(
