@@ -110,7 +110,8 @@ def _row(title: str, numbers: Mapping[str, Any]) -> str:
     )
     kid = nearer = ""
     if "kid" in numbers:
-        kid = "{:.3f} ({:.3f} to {:.3f})".format(*(numbers[f"kid{end}"] for end in ("", "_low", "_high")))
+        ends = [_or_none("{:.3f}", numbers[f"kid{end}"], 1) for end in ("", "_low", "_high")]
+        kid = "{} ({} to {})".format(*ends)
         nearer = _or_none("{:.1f}", numbers["nearer_than_95_percent_held_back"], 100)
     nearest = _or_none("{:.2f}", numbers["memorisation_ratio"], 1)
     return f"| {title} | {numbers['n_chips']} | {kid} | {recognised} | {nearest} | {nearer} |"

@@ -22,6 +22,7 @@ TINY = {
     "acquire.target.chips_per_class": {"B-52": 12, "F-16": 12},
     "reference.network.updates": 2,
     "reference.network.threads": 1,
+    "tune.targets": "paper",
     "tune.rank": 2,
     "tune.steps": 2,
     "tune.batch_size": 2,

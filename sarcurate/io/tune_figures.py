@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _SMOOTHED = 20  # updates in the running mean of the training loss
 _SHOWN_STEPS = 6
+_CAPTION_IN = 0.2  # left free under the last row
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ def previews(
                 0.0, -0.06, _told(told), transform=axes[row][0].transAxes, fontsize=6, va="top"
             )
             line.set_in_layout(False)  # it runs on under the row's other chips
+        share = _CAPTION_IN / figure.get_size_inches()[1]
+        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))  # type: ignore[union-attr, call-arg]
         save(figure, png)
     return png.getvalue()
 

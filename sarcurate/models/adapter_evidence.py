@@ -65,10 +65,38 @@ def adapter_evidence(
             drawn = open_chipset(out, splits=("train",))
             images = _images(drawn)
             scored = _scores(judge, drawn, images)
-            distance = _kid(features, groups, _features(judge, images), level, draws, seed)
+            distance = kid_interval(features, groups, _features(judge, images), level, draws, seed)
             nearer = _share_below(_ratios(scored), known)
             found[name] = _told(scored, level) | distance | {"nearer_than_95_percent_held_back": nearer}
     return found
+
+
+def kid_interval(
+    real: NDArray[np.float64],
+    groups: NDArray[np.intp],
+    made: NDArray[np.float64],
+    level: float,
+    draws: int,
+    seed: int,
+) -> Numbers:
+    """Squared KID of two sets of features, with a bootstrap interval; None where all real ones are one group.
+
+    Args:
+        real: (n, d) features; groups: (n,) of them, numbered from 0.
+        made: (m, d) features, each its own unit.
+        level, draws, seed: of the bootstrap.
+    """
+    n_units = (int(groups.max() + 1), len(made))
+    if n_units[0] < 2 or n_units[1] < 2:
+        return {"kid": None, "kid_low": None, "kid_high": None}
+    kernels = polynomial_kernel(real, real), polynomial_kernel(made, made), polynomial_kernel(real, made)
+    sums = kernel_sums(*kernels, groups, np.arange(len(made)), n_units)
+    whole = weighted_mmd2(sums, *(np.ones((1, n)) for n in n_units))
+    drawn = weighted_mmd2(
+        sums, *(bootstrap_weights(n, draws, [seed, place]) for place, n in enumerate(n_units))
+    )
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return {"kid": float(whole[0]), "kid_low": float(low), "kid_high": float(high)}
 
 
 def silence(adapter: Path, out: Path) -> None:
@@ -121,22 +149,3 @@ def _share_below(drawn: NDArray[np.float64], held_back: NDArray[np.float64]) -> 
     if not (len(drawn) and len(held_back)):
         return None
     return float(np.mean(drawn < np.quantile(held_back, _RARE)))
-
-
-def _kid(
-    real: NDArray[np.float64],
-    groups: NDArray[np.intp],
-    made: NDArray[np.float64],
-    level: float,
-    draws: int,
-    seed: int,
-) -> Numbers:
-    n_units = (int(groups.max() + 1), len(made))
-    kernels = polynomial_kernel(real, real), polynomial_kernel(made, made), polynomial_kernel(real, made)
-    sums = kernel_sums(*kernels, groups, np.arange(len(made)), n_units)
-    whole = weighted_mmd2(sums, *(np.ones((1, n)) for n in n_units))
-    drawn = weighted_mmd2(
-        sums, *(bootstrap_weights(n, draws, [seed, place]) for place, n in enumerate(n_units))
-    )
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return {"kid": float(whole[0]), "kid_low": float(low), "kid_high": float(high)}
