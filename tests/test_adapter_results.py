@@ -65,8 +65,7 @@ def test_three_sets_are_measured(kept: Path, workspace: Path) -> None:
         # The few chips held back are one group: nothing can be said of how they scatter.
         assert numbers["held_back"]["n_groups"] == 1
         assert numbers[name]["kid"] is numbers[name]["kid_low"] is None
-        # Eight train chips are too few to say how near they lie to each other.
-        assert numbers[name]["nearer_than_95_percent_held_back"] is None
+        assert 0 <= numbers[name]["nearer_than_95_percent_held_back"] <= 1
     assert all(0 <= entry["recognised_low"] <= entry["recognised_high"] <= 1 for entry in numbers.values())
 
 

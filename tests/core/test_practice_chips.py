@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
@@ -69,7 +71,7 @@ def test_bare_ground_is_clutter_and_noise(monkeypatch):
     monkeypatch.setattr(practice_chips, "_EMPTY_SHARE", 1.1)
     monkeypatch.setattr(practice_chips, "_CLUTTER_DB", (-10.0, -10.0))
     monkeypatch.setattr(practice_chips, "_REGION_STD_DB", 0.0)
-    monkeypatch.setattr(practice_chips, "_TEXTURE_ORDERS", (1e6, 1e6))
+    monkeypatch.setattr(practice_chips, "_texture_order", lambda _rng: math.inf)
     monkeypatch.setattr(practice_chips, "gamma_texture", lambda shape, *_: np.full(shape, 0.95))
     monkeypatch.setattr(practice_chips, "practice_object", None)
 
