@@ -99,7 +99,8 @@ def _told(path: Path, params_folder: Path) -> list[str]:
         *(_row(title, kept["numbers"][name]) for name, title in _TITLES.items()),
         "",
         f"Again: `{variant.command(path.stem)}`, then "
-        f"`sarcurate results adapter workspaces/{path.stem} --params params/{variant.params}`",
+        f"`sarcurate results adapter workspaces/{path.stem} --params params/{variant.params} "
+        f"--per-class {kept['per_class']}`",
         "",
     ]
 
