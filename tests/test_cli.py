@@ -17,7 +17,10 @@ from sarcurate import __version__, cli
 from sarcurate.errors import DataError, HardwareError, HubError, ParamsError, SarcurateError
 
 COMMANDS = [str(c.name or c.callback.__name__) for c in cli.app.registered_commands if c.callback]
-STAGES = ("acquire", "ingest", "split", "validate", "translate", "evaluate", "report")
+STAGES = (
+    *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
+    *("translate", "score", "curate", "evaluate", "report"),
+)
 HEAVY = ("torch", "transformers", "pandas", "pydantic", "pyarrow", "rasterio", "matplotlib", "dvc", "numpy")
 
 

@@ -23,7 +23,7 @@ from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
-    *("acquire", "ingest", "split", "validate", "reference"),
+    *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
     *("translate", "score", "curate", "evaluate", "report"),
 ]
 JUDGED = ["curate", "evaluate", "report"]  # what a gate or a verdict costs
@@ -123,19 +123,27 @@ def quick(quick_graph: Workspace, tmp_path: Path) -> Workspace:
     return _copy(quick_graph, tmp_path / "quick")
 
 
-def _outs(folder: Path) -> Iterator[str]:
-    pipeline = YAML(typ="safe", pure=True).load(folder / "dvc.yaml")
-    for stage in pipeline["stages"].values():
-        for kind in ("outs", "metrics", "plots"):
-            for entry in stage.get(kind, []):
-                yield next(iter(entry)) if isinstance(entry, dict) else entry
+def _pipeline(folder: Path) -> dict[str, Any]:
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(folder / "dvc.yaml")["stages"]
+    return stages
+
+
+def _outs(folder: Path, stage: str) -> Iterator[str]:
+    for kind in ("outs", "metrics", "plots"):
+        for entry in _pipeline(folder)[stage].get(kind, []):
+            yield next(iter(entry)) if isinstance(entry, dict) else entry
+
+
+def _command(folder: Path, stage: str) -> list[str]:
+    words: list[str] = _pipeline(folder)[stage]["cmd"].split()
+    return words
 
 
 # --- the whole graph
 
 
 def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
-    outs = list(_outs(quick_graph.root))
+    outs = [out for stage in STAGES for out in _outs(quick_graph.root, stage)]
     assert len(outs) > 10
     for name in outs:
         path = quick_graph.root / name
@@ -145,7 +153,7 @@ def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
     page = (quick_graph.root / "metrics" / "report" / "index.html").read_text()
     assert metrics["dataset_revision"] in page
     assert "Gap closed" in page
-    assert list(quick_graph.numbers("quality")["sets"]) == ["source", "physics", "psd"]
+    assert list(quick_graph.numbers("quality")["sets"]) == ["source", "generated", "physics", "psd"]
     scores = pd.read_parquet(quick_graph.root / "data" / "scores.parquet")
     assert quick_graph.numbers("curation")["n_made"] == len(scores) > 0
     assert "no evidence" in page
@@ -153,7 +161,8 @@ def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
 
 def test_git_keeps_small_text_only(quick_graph: Workspace) -> None:
     tracked = quick_graph.say("git", "ls-files").split()
-    numbers = {f"metrics/{name}.json" for name in ("curation", "evaluation", "quality", "validation")}
+    names = ("curation", "evaluation", "generation", "quality", "tune", "validation")
+    numbers = {f"metrics/{name}.json" for name in names}
     assert {"dvc.lock", "dvc.yaml", "params.yaml", "data/verdicts.csv", *numbers} <= set(tracked)
     assert sum((quick_graph.root / name).stat().st_size for name in tracked) < 100_000
     assert quick_graph.say("git", "status", "--porcelain") == ""
@@ -286,7 +295,10 @@ def test_a_misspelt_param_stops_the_run(quick: Workspace) -> None:
 def test_same_seed_gives_the_same_bytes(quick_graph: Workspace, tmp_path: Path) -> None:
     again = _quick(tmp_path / "again")
     assert again.repro() == STAGES
-    folders = ("data/chips", "data/real", "data/translated", "data/reference")
+    folders = (
+        *("data/chips", "data/real", "data/reference", "models/adapter"),
+        *("data/generated", "data/translated"),
+    )
     chips = quick_graph.bytes_of(*folders)
     assert len(chips) > 200
     assert again.bytes_of(*folders) == chips
@@ -334,7 +346,9 @@ def _write_png(path: Path, seed: int, side_px: int) -> None:
 
 
 @pytest.fixture(scope="session")
-def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None) -> Workspace:
+def own_graph(
+    tmp_path_factory: pytest.TempPathFactory, tiny_data: Callable[..., dict[str, Any]]
+) -> Workspace:
     """A user's PNG class folders, the paper's protocol at the smallest numbers; run and committed."""
     baseline = [{"name": "real-only", "add": [], "oversample": False, "classical": False}]
     made = _init(
@@ -348,6 +362,8 @@ def own_graph(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None)
         split__folds=2,
         reference__network__updates=2,
         reference__network__threads=1,
+        tune=tiny_data()["tune"],
+        generate=tiny_data()["generate"],
         score__bootstrap_draws=100,
         evaluate__arms=baseline,
         evaluate__seeds=1,
@@ -458,25 +474,30 @@ def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("stage", "right", "wrong"),
     [
-        "reference data/validated.json data/real/source-train data/real/target-test out/source out/target",
-        "translate data/validated.json data/real/source-train data/real/target-test out/physics out/psd",
-        "translate data/validated.json data/chips/source data/real/target-train out/physics out/psd",
-        "score data/validated.json data/real/source-train data/real/target-test data/reference/target "
-        "data/translated/physics data/translated/psd out/s.parquet out/o.parquet out/q.json out/m.csv",
-        "evaluate data/validated.json data/real/source-train data/real/target-test data/real/target-test "
-        "data/translated/physics data/translated/psd data/selection.parquet "
-        "out/e.json out/p.parquet out/l.csv out/confusion",
-        "report data/validated.json metrics/evaluation.json metrics/training_loss.csv "
-        "metrics/quality.json metrics/curation.json metrics/marginal.csv "
-        "data/scores.parquet data/source_scores.parquet data/reference/target data/real/source-train "
-        "data/real/target-test data/translated/physics data/translated/psd out/report",
+        ("reference", "data/real/target-train", "data/real/target-test"),
+        ("tune", "data/real/source-train", "data/real/target-test"),
+        ("tune", "data/real/source-train", "data/chips/source"),
+        ("generate", "data/real/source-train", "data/real/target-test"),
+        ("translate", "data/real/target-train", "data/real/target-test"),
+        ("translate", "data/real/source-train", "data/chips/source"),
+        ("score", "data/real/target-train", "data/real/target-test"),
+        ("evaluate", "data/real/target-train", "data/real/target-test"),
+        ("report", "data/real/target-train", "data/real/target-test"),
     ],
-    ids=lambda command: command.split()[0],
+    ids=lambda part: part.rsplit("/")[-1],
 )
-def test_test_chips_at_the_wrong_place_are_exit_code_3(command: str, quick_graph: Workspace) -> None:
-    done = quick_graph.call("sarcurate", *command.split())
+def test_test_chips_at_the_wrong_place_are_exit_code_3(
+    stage: str, right: str, wrong: str, quick_graph: Workspace
+) -> None:
+    outs = set(_outs(quick_graph.root, stage))
+    command = [
+        f"out/{Path(word).name}" if word in outs else wrong if word == right else word
+        for word in _command(quick_graph.root, stage)
+    ]
+    assert wrong in command
+    done = quick_graph.call(*command)
     assert done.returncode == 3, done.stdout
     assert "may be read here" in done.stdout
     assert not (quick_graph.root / "out").exists()
@@ -509,6 +530,8 @@ def test_a_cut_of_real_chips_runs_through(
         split__folds=2,
         reference__network__updates=2,
         reference__network__threads=1,
+        tune=tiny_data()["tune"],
+        generate=tiny_data()["generate"],
         evaluate__arms=tiny_data()["evaluate"]["arms"],
         evaluate__seeds=1,
         evaluate__image_px=32,

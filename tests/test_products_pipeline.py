@@ -6,6 +6,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,7 @@ from ruamel.yaml import YAML
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
-    *("acquire", "ingest", "split", "validate", "reference"),
+    *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
     *("translate", "score", "curate", "evaluate", "report"),
 ]
 FOOTPRINT_M = 72.0  # 32 px or more on both sensors, as the reference needs
@@ -67,8 +68,8 @@ def _products(boxes: str, **settings: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None) -> Path:
-    """What `sarcurate init --params params/paper.yaml` makes, with the lines marked YOURS edited."""
+def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_data: Callable[..., dict[str, Any]]) -> Path:
+    """What `sarcurate init --params params/paper.yaml` makes, edited at YOURS, on the small base."""
     folder = tmp_path_factory.mktemp("products")
     terrasarx, fucheng = _maker("make_products"), _maker("make_other_products")
     ssc = terrasarx.make_tsx(folder / "old", 7, terrasarx.TsxSpec(rows=592, cols=368))
@@ -86,6 +87,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, quiet_environment: None)
         "target": _products(str(folder / "new.csv"), path=str(slc)),
     }
     params["split"]["target"]["train_per_class"] = 5
+    params |= {name: tiny_data()[name] for name in ("tune", "generate")}
     params["evaluate"] |= {"seeds": 1, "image_px": 32, "updates": 2, "batch_size": 4, "threads": 1}
     params["evaluate"]["bootstrap_draws"] = 200
     yaml.dump(params, root / "params.yaml")

@@ -29,9 +29,17 @@ WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
 _JOINT = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
 _OUT = ("attn.to_out.0", "attn.to_add_out")
 _DUAL = ("attn2.to_q", "attn2.to_k", "attn2.to_v", "attn2.to_out.0")
+_FEED_FORWARD = ("ff.net.0.proj", "ff.net.2", "ff_context.net.0.proj", "ff_context.net.2")
+_MODULATION = ("norm1.linear", "norm1_context.linear", "text_embedder.linear_1", "text_embedder.linear_2")
 # Query, key and value of both streams (eq. 13 of arXiv:2606.28922); with the projections out of attention;
-# with the second, image-only attention that Stable Diffusion 3.5 Medium has in half of its blocks.
-TARGETS = {"paper": _JOINT, "wide": _JOINT + _OUT, "wide_dual": _JOINT + _OUT + _DUAL}
+# with the second, image-only attention that Stable Diffusion 3.5 Medium has in half of its blocks; and with
+# the feed-forward layers and those that turn the pooled prompt into scales and shifts.
+TARGETS = {
+    "paper": _JOINT,
+    "wide": _JOINT + _OUT,
+    "wide_dual": _JOINT + _OUT + _DUAL,
+    "full": _JOINT + _OUT + _FEED_FORWARD + _MODULATION,
+}
 _ADAPTER = "default"
 _PREFIX = "transformer."
 _PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"}

@@ -40,8 +40,9 @@ class Tune(Section):
     model_px: Annotated[int, Field(ge=16, le=2048)] | None = Field(
         description="longer side that chips are resampled to before encoding; null keeps their own"
     )
-    targets: Literal["paper", "wide", "wide_dual"] = Field(
-        description="adapted layers: Q, K, V of both streams, also outputs, also the image-only attentions"
+    targets: Literal["paper", "wide", "wide_dual", "full"] = Field(
+        description="adapted layers: Q, K, V of both streams, also outputs, also the image-only attentions; "
+        "full is wide with the feed-forward layers and the modulation by the prompt"
     )
     rank: Count
     alpha: Positive = Field(description="scale of the adapter is alpha / rank")

@@ -117,6 +117,11 @@ def test_preset_adapts_exactly_its_layers(preset: str) -> None:
         wanted |= {"transformer_blocks.0.attn.to_add_out"}
     if preset == "wide_dual":
         wanted |= {f"transformer_blocks.0.attn2.{name}" for name in ("to_q", "to_k", "to_v", "to_out.0")}
+    if preset == "full":
+        inner = {"norm1.linear", "norm1_context.linear", "ff.net.0.proj", "ff.net.2"}
+        wanted |= {f"transformer_blocks.{block}.{name}" for block in (0, 1) for name in inner}
+        wanted |= {f"transformer_blocks.0.ff_context.net.{name}" for name in ("0.proj", "2")}
+        wanted |= {f"time_text_embed.text_embedder.linear_{number}" for number in (1, 2)}
     assert wanted <= linear.keys()
     attach_lora(transformer, preset, rank=3, alpha=3.0, seed=0)
     shapes = {name: tuple(p.shape) for name, p in lora_parameters(transformer).items()}
@@ -161,7 +166,7 @@ def test_new_adapter_changes_nothing_is_float32_and_seeded() -> None:
 
 
 def test_presets_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ParamsError, match="'broad' is unknown, expected one of paper, wide, wide_dual"):
+    with pytest.raises(ParamsError, match="'broad' is unknown, expected one of paper, wide, wide_dual, full"):
         attach_lora(transformer_of(), "broad", 4, 4.0, 0)
     with pytest.raises(ParamsError, match=r"'wide_dual' adapts attn2.to_q, this base has no such layer"):
         attach_lora(transformer_of(dual=()), "wide_dual", 4, 4.0, 0)
