@@ -17,7 +17,7 @@ from sarcurate.params import Params, read_params
 from sarcurate.stages.generate import drawing_job, source_judge
 from sarcurate.variants import Variant, differences
 
-_SECTIONS = {"dataset", "acquire", "ingest", "split", "reference", "tune"}
+_SECTIONS = {"dataset", "acquire", "ingest", "split", "reference", "tune", "generate"}
 _TITLES = {"held_back": "real, held back", "adapter": "drawn with the adapter", "base": "drawn with the base"}
 
 _HOW = (
@@ -98,6 +98,9 @@ def _told(path: Path, params_folder: Path) -> list[str]:
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         *(_row(title, kept["numbers"][name]) for name, title in _TITLES.items()),
         "",
+        "KID of the base less that of the adapter, on the same drawn groups of real chips: "
+        f"{_interval(kept['numbers']['base'], 'kid_above_adapter')}.",
+        "",
         f"Again: `{variant.command(path.stem)}`, then "
         f"`sarcurate results adapter workspaces/{path.stem} --params params/{variant.params} "
         f"--per-class {kept['per_class']}`",
@@ -111,11 +114,15 @@ def _row(title: str, numbers: Mapping[str, Any]) -> str:
     )
     kid = nearer = ""
     if "kid" in numbers:
-        ends = [_or_none("{:.3f}", numbers[f"kid{end}"], 1) for end in ("", "_low", "_high")]
-        kid = "{} ({} to {})".format(*ends)
+        kid = _interval(numbers, "kid")
         nearer = _or_none("{:.1f}", numbers["nearer_than_95_percent_held_back"], 100)
     nearest = _or_none("{:.2f}", numbers["memorisation_ratio"], 1)
     return f"| {title} | {numbers['n_chips']} | {kid} | {recognised} | {nearest} | {nearer} |"
+
+
+def _interval(numbers: Mapping[str, Any], name: str) -> str:
+    ends = [_or_none("{:.2f}", numbers[f"{name}{end}"], 1) for end in ("", "_low", "_high")]
+    return "{} ({} to {})".format(*ends)
 
 
 def _or_none(form: str, value: float | None, times: float) -> str:

@@ -16,7 +16,7 @@ from ruamel.yaml import YAML
 from sarcurate import adapter_results
 from sarcurate.errors import DataError
 from sarcurate.io.chipset import open_chipset
-from sarcurate.models.adapter_evidence import kid_interval, silence
+from sarcurate.models.adapter_evidence import kid_draws, silence
 from sarcurate.models.base import load_transformer, resolve_base
 from sarcurate.models.lora import load_adapter, lora_parameters
 from sarcurate.stages.tune import base_ref
@@ -65,6 +65,8 @@ def test_three_sets_are_measured(kept: Path, workspace: Path) -> None:
         # The few chips held back are one group: nothing can be said of how they scatter.
         assert numbers["held_back"]["n_groups"] == 1
         assert numbers[name]["kid"] is numbers[name]["kid_low"] is None
+    assert numbers["base"]["kid_above_adapter"] is None
+    for name in ("adapter", "base"):
         assert 0 <= numbers[name]["nearer_than_95_percent_held_back"] <= 1
     assert all(0 <= entry["recognised_low"] <= entry["recognised_high"] <= 1 for entry in numbers.values())
 
@@ -97,14 +99,29 @@ def test_kid_of_equal_laws_is_zero_and_of_others_is_not() -> None:
     """200 real ones in 40 groups; a shift of half a deviation in 4 dimensions is told apart, none is not."""
     rng = np.random.default_rng(0)
     real, groups = rng.normal(size=(200, 4)), np.arange(200) % 40
+    found = {shift: kid_draws(real, groups, rng.normal(shift, 1, (150, 4)), 500, 1) for shift in (0.0, 0.5)}
     for shift, apart in ((0.0, False), (0.5, True)):
-        found = kid_interval(real, groups, rng.normal(shift, 1, (150, 4)), 0.95, 500, 1)
-        low, middle, high = (found[name] for name in ("kid_low", "kid", "kid_high"))
-        assert low is not None
-        assert middle is not None
-        assert high is not None
-        assert low < middle < high
+        kid = found[shift]
+        assert kid is not None
+        low, high = kid.interval(0.95)
+        assert low < kid.value < high
         assert (low > 0) is apart
+    assert kid_draws(real, np.zeros(200, np.intp), real, 500, 1) is None
+
+
+def test_an_excess_is_taken_draw_by_draw() -> None:
+    """Few groups scatter the KID of both sets alike; what is between them is known far better."""
+    rng = np.random.default_rng(3)
+    groups = np.arange(200) % 8
+    real = rng.normal(size=(8, 4))[groups] + rng.normal(size=(200, 4))
+    near, far = (kid_draws(real, groups, rng.normal(shift, 1.4, (150, 4)), 500, 1) for shift in (0.0, 2.0))
+    assert near is not None
+    assert far is not None
+    excess = far.less(near)
+    assert excess.value == pytest.approx(far.value - near.value)
+    low, high = excess.interval(0.95)
+    assert low > 0
+    assert high - low < np.subtract(*far.interval(0.95)[::-1])
 
 
 def test_the_page_tells_what_was_measured(kept: Path, params_folder: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,8 @@ def adapter_evidence(
     Each has the share that the source's reference network takes for its class, and the median distance to the
     nearest train chip over that of train chips among each other; the drawn ones also their KID to the chips
     held back (Binkowski et al. 2018, arXiv:1801.01401), with an interval from whole groups of real chips and
-    single drawn ones, and the share that lies nearer to a train chip than 95 % of the chips held back do.
+    single drawn ones, and the share that lies nearer to a train chip than 95 % of the chips held back do;
+    the base also how much its KID is above the adapter's.
 
     Args:
         job: what is drawn, and how many per class.
@@ -56,6 +57,7 @@ def adapter_evidence(
     table = _scores(judge, held_back, real)
     known = _ratios(table)
     found = {"held_back": {"n_groups": int(groups.max() + 1)} | _told(table, level)}
+    distances: dict[str, KidDraws | None] = {}
     with tempfile.TemporaryDirectory() as place:
         silent = Path(place) / "silent"
         silence(job.adapter, silent)
@@ -65,38 +67,55 @@ def adapter_evidence(
             drawn = open_chipset(out, splits=("train",))
             images = _images(drawn)
             scored = _scores(judge, drawn, images)
-            distance = kid_interval(features, groups, _features(judge, images), level, draws, seed)
+            distances[name] = kid_draws(features, groups, _features(judge, images), draws, seed)
             nearer = _share_below(_ratios(scored), known)
-            found[name] = _told(scored, level) | distance | {"nearer_than_95_percent_held_back": nearer}
+            found[name] = (
+                _told(scored, level)
+                | _with_ends("kid", distances[name], level)
+                | {"nearer_than_95_percent_held_back": nearer}
+            )
+    excess = _excess(distances["base"], distances["adapter"])
+    found["base"] |= _with_ends("kid_above_adapter", excess, level)
     return found
 
 
-def kid_interval(
-    real: NDArray[np.float64],
-    groups: NDArray[np.intp],
-    made: NDArray[np.float64],
-    level: float,
-    draws: int,
-    seed: int,
-) -> Numbers:
-    """Squared KID of two sets of features, with a bootstrap interval; None where all real ones are one group.
+@dataclass(frozen=True, eq=False)
+class KidDraws:
+    """Squared KID of two sets of features, and of every draw of the bootstrap: (draws,)."""
+
+    value: float
+    draws: NDArray[np.float64]
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """Percentiles of the draws."""
+        low, high = np.nanquantile(self.draws, [(1 - level) / 2, (1 + level) / 2])
+        return float(low), float(high)
+
+    def less(self, other: KidDraws) -> KidDraws:
+        """This one's excess over another's, draw by draw: the real chips drawn are the same in both."""
+        return KidDraws(self.value - other.value, self.draws - other.draws)
+
+
+def kid_draws(
+    real: NDArray[np.float64], groups: NDArray[np.intp], made: NDArray[np.float64], draws: int, seed: int
+) -> KidDraws | None:
+    """Squared KID with a bootstrap over groups of real chips and single made ones; None for one of either.
 
     Args:
         real: (n, d) features; groups: (n,) of them, numbered from 0.
         made: (m, d) features, each its own unit.
-        level, draws, seed: of the bootstrap.
+        draws, seed: of the bootstrap; the same seed draws the same groups whatever was made.
     """
     n_units = (int(groups.max() + 1), len(made))
     if n_units[0] < 2 or n_units[1] < 2:
-        return {"kid": None, "kid_low": None, "kid_high": None}
+        return None
     kernels = polynomial_kernel(real, real), polynomial_kernel(made, made), polynomial_kernel(real, made)
     sums = kernel_sums(*kernels, groups, np.arange(len(made)), n_units)
     whole = weighted_mmd2(sums, *(np.ones((1, n)) for n in n_units))
     drawn = weighted_mmd2(
         sums, *(bootstrap_weights(n, draws, [seed, place]) for place, n in enumerate(n_units))
     )
-    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return {"kid": float(whole[0]), "kid_low": float(low), "kid_high": float(high)}
+    return KidDraws(float(whole[0]), np.asarray(drawn, dtype=np.float64))
 
 
 def silence(adapter: Path, out: Path) -> None:
@@ -108,6 +127,17 @@ def silence(adapter: Path, out: Path) -> None:
         for name, value in load_file(adapter / WEIGHTS_NAME).items()
     }
     save_adapter(out, tensors, read_metadata(adapter))
+
+
+def _excess(base: KidDraws | None, adapter: KidDraws | None) -> KidDraws | None:
+    return None if base is None or adapter is None else base.less(adapter)
+
+
+def _with_ends(name: str, found: KidDraws | None, level: float) -> Numbers:
+    """A value and its interval; None where it is unknown."""
+    keys = (name, f"{name}_low", f"{name}_high")
+    values = (None, None, None) if found is None else (found.value, *found.interval(level))
+    return dict(zip(keys, values, strict=True))
 
 
 def _images(chips: ChipSet) -> list[NDArray[np.float32]]:
