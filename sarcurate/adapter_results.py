@@ -22,10 +22,11 @@ _TITLES = {"held_back": "real, held back", "adapter": "drawn with the adapter", 
 
 _HOW = (
     "They are held against the source's test chips, which neither tuning nor the reference network saw. "
-    "KID is squared, of the reference network's features, with intervals by bootstrap over groups of real "
-    "chips and single drawn ones; shares have Wilson's. The nearest train chip is told as its distance over "
-    "that of train chips among each other, 0 is a copy; the last column says how many drawn chips are nearer "
-    "to one than 95 % of the held-back chips are."
+    "KID is squared, of the reference network's features, with intervals by bootstrap over chips; by groups, "
+    "pairs of real chips of one group are left out and whole groups drawn, which is more careful, and says "
+    "little where groups are few and hold a class each. Shares have Wilson's intervals. The nearest train "
+    "chip is told as its distance over that of train chips among each other, 0 is a copy; the last column "
+    "says how many drawn chips are nearer to one than 95 % of the held-back chips are."
 )
 
 
@@ -82,7 +83,7 @@ def _made_with(params: Params) -> dict[str, Any]:
 
 def _told(path: Path, params_folder: Path) -> list[str]:
     kept = json.loads(path.read_text(encoding="utf-8"))
-    variant = Variant(**kept["variant"])
+    numbers, variant = kept["numbers"], Variant(**kept["variant"])
     if kept["made_with"] != _made_with(variant.load(params_folder)):
         raise DataError(
             f"{path} is stale: its params are not today's",
@@ -94,12 +95,13 @@ def _told(path: Path, params_folder: Path) -> list[str]:
         f"{kept['per_class']} chips per class drawn with the adapter and as many with the base alone, "
         f"from the same seeds. {_HOW} Intervals of {100 * kept['level']:g} %.",
         "",
-        "| chips | n | KID | class recognised % | nearest train chip | nearer than most % |",
-        "| --- | ---: | ---: | ---: | ---: | ---: |",
-        *(_row(title, kept["numbers"][name]) for name, title in _TITLES.items()),
+        "| chips | n | KID | KID by groups | class recognised % | nearest train chip | nearer than most % |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        *(_row(title, numbers[name]) for name, title in _TITLES.items()),
         "",
-        "KID of the base less that of the adapter, on the same drawn groups of real chips: "
-        f"{_interval(kept['numbers']['base'], 'kid_above_adapter')}.",
+        "KID of the base less that of the adapter, on the same draws of real chips: "
+        f"{_interval(numbers['base'], 'kid_above_adapter')}; of {numbers['held_back']['n_groups']} groups: "
+        f"{_interval(numbers['base'], 'kid_groups_above_adapter')}.",
         "",
         f"Again: `{variant.command(path.stem)}`, then "
         f"`sarcurate results adapter workspaces/{path.stem} --params params/{variant.params} "
@@ -112,12 +114,12 @@ def _row(title: str, numbers: Mapping[str, Any]) -> str:
     recognised = "{:.1f} ({:.1f} to {:.1f})".format(
         *(100 * numbers[f"recognised{end}"] for end in ("", "_low", "_high"))
     )
-    kid = nearer = ""
+    kid = by_groups = nearer = ""
     if "kid" in numbers:
-        kid = _interval(numbers, "kid")
+        kid, by_groups = _interval(numbers, "kid"), _interval(numbers, "kid_groups")
         nearer = _or_none("{:.1f}", numbers["nearer_than_95_percent_held_back"], 100)
     nearest = _or_none("{:.2f}", numbers["memorisation_ratio"], 1)
-    return f"| {title} | {numbers['n_chips']} | {kid} | {recognised} | {nearest} | {nearer} |"
+    return f"| {title} | {numbers['n_chips']} | {kid} | {by_groups} | {recognised} | {nearest} | {nearer} |"
 
 
 def _interval(numbers: Mapping[str, Any], name: str) -> str:

@@ -607,18 +607,27 @@ def plan(
     _say(as_lines(forecast(read_params(Path("params.yaml")), opened, device, timed=timed)))
 
 
-@app.command(epilog="Example: sarcurate pretrain --work /data/pretrain --out my-base")
+@app.command(epilog="Example: sarcurate pretrain --work /data/pretrain --out my-models")
 def pretrain(
     work: Annotated[Path, typer.Option(help="folder for practice chips and checkpoints, a few GB")],
-    out: Annotated[Path, typer.Option(help="folder for the weights")],
+    out: Annotated[Path, typer.Option(help="folder that gets a folder of weights per model")],
     recipe: Annotated[Path | None, typer.Option(help="YAML; the packaged recipe where left out")] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="finished base: make only the extractor, for its autoencoder")
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, help="processes that render practice chips")] = 2,
 ) -> None:
-    """Make the base sarcurate-tiny from its recipe: hours on two cores. Resumes where killed."""
-    from sarcurate.models.pretrain import load_recipe
-    from sarcurate.models.pretrain import pretrain as make
+    """Make sarcurate-tiny and sarcurate-tiny-unet from their recipe: hours on two cores. Resumes."""
+    from sarcurate.models import pretrain as making
+    from sarcurate.models.base import BUNDLED, BaseRef, resolve_base
+    from sarcurate.models.extractor import BUNDLED as BUNDLED_EXTRACTOR
 
-    make(load_recipe(recipe), work, out, workers)
+    loaded = making.load_recipe(recipe)
+    if base is None:
+        base = out / BUNDLED
+        making.pretrain(loaded, work, base, workers)
+    found = resolve_base(BaseRef(str(base), None, 0, use_t5=False))
+    making.pretrain_unet(loaded, found, work, out / BUNDLED_EXTRACTOR, workers)
 
 
 @app.command(epilog="Example: sarcurate doctor")

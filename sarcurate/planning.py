@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from sarcurate.io.chipset import ChipSet
 from sarcurate.io.prompts import PromptField, prompt_of
-from sarcurate.models.base import BaseFolder, encode_prompts, resolve_base
+from sarcurate.models.base import encode_prompts, resolve_base
 from sarcurate.models.device_memory import available_bytes
 from sarcurate.models.latent import Canvas, canvas_of
 from sarcurate.models.pace import Pace
+from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.planner import (
     GIB,
     MemoryEstimate,
@@ -119,7 +120,7 @@ def _pace_lines(found: Forecast, pace: Pace) -> Iterator[str]:
     )
 
 
-def _embeddings(params: Params, chips: ChipSet, folder: BaseFolder) -> PromptEmbeddings:
+def _embeddings(params: Params, chips: ChipSet, folder: PipelineFolder) -> PromptEmbeddings:
     """Of the empty prompt and of the first chip's."""
     fields = [PromptField(name) for name in params.tune.prompt_fields]
     row = next(iter(chips.rows()))

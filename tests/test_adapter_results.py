@@ -64,8 +64,11 @@ def test_three_sets_are_measured(kept: Path, workspace: Path) -> None:
         assert numbers[name]["n_chips"] == 2 * PER_CLASS
         # The few chips held back are one group: nothing can be said of how they scatter.
         assert numbers["held_back"]["n_groups"] == 1
-        assert numbers[name]["kid"] is numbers[name]["kid_low"] is None
-    assert numbers["base"]["kid_above_adapter"] is None
+        assert numbers[name]["kid_groups"] is numbers[name]["kid_groups_low"] is None
+        assert numbers[name]["kid_low"] < numbers[name]["kid_high"]
+    base, adapter = numbers["base"], numbers["adapter"]
+    assert base["kid_groups_above_adapter"] is None
+    assert base["kid_above_adapter"] == pytest.approx(base["kid"] - adapter["kid"])
     for name in ("adapter", "base"):
         assert 0 <= numbers[name]["nearer_than_95_percent_held_back"] <= 1
     assert all(0 <= entry["recognised_low"] <= entry["recognised_high"] <= 1 for entry in numbers.values())

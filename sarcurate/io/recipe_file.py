@@ -30,7 +30,7 @@ class RecipeValues:
         pool: sensors, chip_px.
         kept_away: models of the sensors that no practice sensor may be near.
         vae: fields of the autoencoder's training; polish: of its decoder's second.
-        flow: fields of the transformer's training.
+        flow: fields of the transformer's training; unet: of the extractor's.
         times: mean, std and shift of the noise levels.
     """
 
@@ -41,6 +41,7 @@ class RecipeValues:
     vae: Mapping[str, Any]
     polish: Mapping[str, Any]
     flow: Mapping[str, Any]
+    unet: Mapping[str, Any]
     times: Mapping[str, float]
 
 
@@ -143,6 +144,11 @@ _TRAINING: dict[str, Reader] = {
     "warmup": _whole,
     "save_every": _count,
 }
+_DENOISER = _TRAINING | {
+    "crop_latents": _counts,
+    "decay_fraction": _number(0.0, 1.0),
+    "ema_decay": _number(0.0, 1.0),
+}
 _SECTIONS: dict[str, dict[str, Reader]] = {
     "pool": {"sensors": _count, "chip_px": _count, "kept_away": _sensors},
     "vae": _TRAINING
@@ -153,8 +159,8 @@ _SECTIONS: dict[str, dict[str, Reader]] = {
         "kl_weight": _number(0.0, 1e3),
     },
     "polish": _TRAINING | {"crop_px": _count, "most_contrast": _number(0.6, 10.0, above=True)},
-    "flow": _TRAINING
-    | {"crop_latents": _counts, "decay_fraction": _number(0.0, 1.0), "ema_decay": _number(0.0, 1.0)},
+    "flow": _DENOISER,
+    "unet": _DENOISER,
     "times": {
         "mean": _number(-10.0, 10.0),
         "std": _number(0.0, 10.0, above=True),

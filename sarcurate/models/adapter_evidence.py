@@ -38,9 +38,10 @@ def adapter_evidence(
 
     Each has the share that the source's reference network takes for its class, and the median distance to the
     nearest train chip over that of train chips among each other; the drawn ones also their KID to the chips
-    held back (Binkowski et al. 2018, arXiv:1801.01401), with an interval from whole groups of real chips and
-    single drawn ones, and the share that lies nearer to a train chip than 95 % of the chips held back do;
-    the base also how much its KID is above the adapter's.
+    held back (Binkowski et al. 2018, arXiv:1801.01401) and the share that lies nearer to a train chip than
+    95 % of the chips held back do; the base also how much its KID is above the adapter's. KID comes twice:
+    ``kid`` takes the chips held back as independent, ``kid_groups`` whole groups of them, leaving out pairs
+    of one group; with few groups that hold a class each, it scatters widely.
 
     Args:
         job: what is drawn, and how many per class.
@@ -57,7 +58,8 @@ def adapter_evidence(
     table = _scores(judge, held_back, real)
     known = _ratios(table)
     found = {"held_back": {"n_groups": int(groups.max() + 1)} | _told(table, level)}
-    distances: dict[str, KidDraws | None] = {}
+    units = {"kid": np.arange(len(groups)), "kid_groups": groups}
+    distances: dict[tuple[str, str], KidDraws | None] = {}
     with tempfile.TemporaryDirectory() as place:
         silent = Path(place) / "silent"
         silence(job.adapter, silent)
@@ -67,15 +69,15 @@ def adapter_evidence(
             drawn = open_chipset(out, splits=("train",))
             images = _images(drawn)
             scored = _scores(judge, drawn, images)
-            distances[name] = kid_draws(features, groups, _features(judge, images), draws, seed)
+            drawn_features = _features(judge, images)
             nearer = _share_below(_ratios(scored), known)
-            found[name] = (
-                _told(scored, level)
-                | _with_ends("kid", distances[name], level)
-                | {"nearer_than_95_percent_held_back": nearer}
-            )
-    excess = _excess(distances["base"], distances["adapter"])
-    found["base"] |= _with_ends("kid_above_adapter", excess, level)
+            found[name] = _told(scored, level) | {"nearer_than_95_percent_held_back": nearer}
+            for kind, units_of in units.items():
+                distances[kind, name] = kid_draws(features, units_of, drawn_features, draws, seed)
+                found[name] |= _with_ends(kind, distances[kind, name], level)
+    for kind in units:
+        excess = _excess(distances[kind, "base"], distances[kind, "adapter"])
+        found["base"] |= _with_ends(f"{kind}_above_adapter", excess, level)
     return found
 
 

@@ -16,7 +16,6 @@ from sarcurate.io.generation_yield import ClassYield
 from sarcurate.io.prompts import PromptField
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models.base import (
-    BaseFolder,
     BaseRef,
     encode_prompts,
     load_scheduler,
@@ -27,6 +26,7 @@ from sarcurate.models.base import (
 from sarcurate.models.generation import Maker, Quota, generate, write_generated
 from sarcurate.models.latent import LatentSpace
 from sarcurate.models.lora import AdapterMetadata, adapter_sha256, load_adapter, read_metadata
+from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.sampling import Sampler, SampleSettings
 from sarcurate.models.source_judge import SourceJudge
 
@@ -108,7 +108,7 @@ def _check(job: DrawingJob, metadata: AdapterMetadata) -> None:
         )
 
 
-def _plan(job: DrawingJob, folder: BaseFolder, metadata: AdapterMetadata) -> Plan:
+def _plan(job: DrawingJob, folder: PipelineFolder, metadata: AdapterMetadata) -> Plan:
     settings = {name: value for name, value in asdict(job.settings).items() if name != "batch_size"}
     generator = Generator(
         root_seed=job.root_seed,
@@ -125,7 +125,7 @@ def _plan(job: DrawingJob, folder: BaseFolder, metadata: AdapterMetadata) -> Pla
 
 
 def _sampler(
-    job: DrawingJob, folder: BaseFolder, metadata: AdapterMetadata, plan: Plan, space: ModelSpace
+    job: DrawingJob, folder: PipelineFolder, metadata: AdapterMetadata, plan: Plan, space: ModelSpace
 ) -> Sampler:
     transformer = load_transformer(folder, job.settings.precision)
     load_adapter(transformer, job.adapter, folder)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sarcurate.models.base import DTYPES
 from sarcurate.models.flow import STEPS_PER_UNIT
 from sarcurate.models.lora import attach_lora
+from sarcurate.models.pipeline_folder import DTYPES
 from sarcurate.models.workload import BaseSize, Workload
 
 if TYPE_CHECKING:

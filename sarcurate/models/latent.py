@@ -148,6 +148,26 @@ class LatentSpace:
         """
         import torch
 
+        with torch.no_grad():
+            own = self._decoded(latents, canvas).cpu().numpy()
+        return np.asarray(resample(own, canvas.chip_px), dtype=np.float32)
+
+    def pixels(self, latents: Tensor, canvas: Canvas) -> Tensor:
+        """As :meth:`decode`, float32 on the autoencoder's device, with gradients to the latents."""
+        import torch
+
+        own = self._decoded(latents, canvas)
+        if canvas.model_px == canvas.chip_px:
+            return own
+        # Resampling is linear and works axis by axis.
+        rows, cols = (
+            torch.from_numpy(resample(np.eye(size, dtype=np.float32), (wanted, size))).to(own.device)
+            for size, wanted in zip(canvas.model_px, canvas.chip_px, strict=True)
+        )
+        return rows @ own @ cols.T
+
+    def _decoded(self, latents: Tensor, canvas: Canvas) -> Tensor:
+        """Chips (n, rows, cols) on the model's grid, padding cut off."""
         rows, cols = canvas.latent_shape(self.factor)
         if latents.ndim != 4 or tuple(latents.shape[2:]) != (rows, cols):
             raise DataError(
@@ -156,11 +176,9 @@ class LatentSpace:
                 fix="take the latents from the same canvas and base",
             )
         shift, scale = self._shift_and_scale()
-        with torch.no_grad():
-            unscaled = (latents.float() / scale + shift).to(self.vae.device, self.vae.dtype)
-            pixels = self.vae.decode(unscaled).sample.float().mean(1).cpu().numpy()
-        own = pixels[:, : canvas.model_px[0], : canvas.model_px[1]]
-        return np.asarray(resample(own, canvas.chip_px), dtype=np.float32)
+        unscaled = (latents.float() / scale + shift).to(self.vae.device, self.vae.dtype)
+        pixels: Tensor = self.vae.decode(unscaled).sample.float().mean(1)
+        return pixels[:, : canvas.model_px[0], : canvas.model_px[1]]
 
     def mask(self, canvas: Canvas) -> Tensor:
         """(h, w) float32: 1 for latents that hold any pixel of the chip, 0 for those of padding alone."""

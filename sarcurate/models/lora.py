@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Parameter
 
-    from sarcurate.models.base import BaseFolder
+    from sarcurate.models.pipeline_folder import PipelineFolder
 
 WEIGHTS_NAME = "pytorch_lora_weights.safetensors"
 _JOINT = ("attn.to_q", "attn.to_k", "attn.to_v", "attn.add_q_proj", "attn.add_k_proj", "attn.add_v_proj")
@@ -162,7 +162,7 @@ def adapter_sha256(folder: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def load_adapter(transformer: SD3Transformer2DModel, folder: Path, base: BaseFolder) -> AdapterMetadata:
+def load_adapter(transformer: SD3Transformer2DModel, folder: Path, base: PipelineFolder) -> AdapterMetadata:
     """Put the adapter of a folder on the transformer of its base, frozen, for drawing.
 
     Everything is checked before the transformer is touched.

@@ -1,4 +1,4 @@
-"""The making of sarcurate-tiny: practice chips, autoencoder, latents, transformer, one folder of weights."""
+"""The making of sarcurate-tiny and of sarcurate-tiny-unet: practice chips, latents, weights."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from sarcurate.execution import progress
 from sarcurate.io.practice_pool import PoolPlan, fill_pool, read_shard
 from sarcurate.io.recipe_file import read_recipe_file
 from sarcurate.io.work_folder import claim_folder
+from sarcurate.models.averaged_training import FlowSettings
+from sarcurate.models.base import load_vae
 from sarcurate.models.checkpoint import writing
 from sarcurate.models.flow import TimeLaw
-from sarcurate.models.pretrain_flow import FlowSettings, LatentShard, train_flow
+from sarcurate.models.pipeline_folder import PipelineFolder, load_part
+from sarcurate.models.pretrain_flow import LatentShard, train_flow
+from sarcurate.models.pretrain_unet import train_unet
 from sarcurate.models.pretrain_vae import PolishSettings, VaeSettings, polish_decoder, train_vae
 from sarcurate.models.tiny_base import MOST_TOKENS, PATCH_LATENTS, VAE_FACTOR, new_tokenizer
+from sarcurate.models.tiny_unet import UNET_STEP, new_schedule
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, UNet2DConditionModel
     from torch.nn import ModuleDict
 
 _HELD_BACK = 20  # sensors that are never trained on, for the card's figures
@@ -43,6 +48,7 @@ class Recipe:
     vae: VaeSettings
     polish: PolishSettings
     flow: FlowSettings
+    unet: FlowSettings
     law: TimeLaw
     seed: int
     threads: int
@@ -56,10 +62,14 @@ class Recipe:
         for part, crop_px in (("vae", self.vae.crop_px), ("polish", self.polish.crop_px)):
             if crop_px % VAE_FACTOR or crop_px > chip_px:
                 raise _unfit(f"{part}.crop_px", crop_px, f"a multiple of {VAE_FACTOR}, at most {chip_px}")
-        for size in self.flow.crop_latents:
-            if size % PATCH_LATENTS or size > chip_px // VAE_FACTOR:
-                most = f"a multiple of {PATCH_LATENTS}, at most {chip_px // VAE_FACTOR}"
-                raise _unfit("flow.crop_latents", size, most)
+        for part, sizes, step in (
+            ("flow", self.flow.crop_latents, PATCH_LATENTS),
+            ("unet", self.unet.crop_latents, UNET_STEP),
+        ):
+            for size in sizes:
+                if size % step or size > chip_px // VAE_FACTOR:
+                    most = f"a multiple of {step}, at most {chip_px // VAE_FACTOR}"
+                    raise _unfit(f"{part}.crop_latents", size, most)
 
 
 def _unfit(field: str, found: object, expected: str) -> ParamsError:
@@ -78,6 +88,7 @@ def load_recipe(path: Path | None) -> Recipe:
         vae=VaeSettings(**values.vae),
         polish=PolishSettings(**values.polish),
         flow=FlowSettings(**values.flow),
+        unet=FlowSettings(**values.unet),
         law=TimeLaw(**values.times),
         seed=values.seed,
         threads=values.threads,
@@ -118,9 +129,48 @@ def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
     write_base(vae, modules, recipe.law, out)
 
 
+def pretrain_unet(recipe: Recipe, base: PipelineFolder, work: Path, out: Path, workers: int) -> None:
+    """Make the extractor for the latents of a finished base, going on from what ``work`` already holds.
+
+    Args:
+        recipe: what to make.
+        base: whose autoencoder and first text encoder it shares.
+        work, workers: as for :func:`pretrain`.
+        out: folder for the weights, bfloat16; it loads as a Stable Diffusion 1.5 pipeline.
+
+    Raises:
+        ParamsError, DataError: as :func:`pretrain`.
+    """
+    import torch
+
+    torch.set_num_threads(recipe.threads)
+    fill_pool(recipe.pool, work / "pool", workers)
+    every = asdict(recipe) | {"base": base.sha256}
+    encoded_by = {name: every[name] for name in ("pool", "threads", "base")}
+    claim_folder(work / "unet-latents", encoded_by)
+    claim_folder(work / "unet", encoded_by | {name: every[name] for name in ("unet", "seed")})
+    vae, text = load_vae(base), _text_encoder(base)
+    latents = []
+    for index in range(recipe.pool.sensors - _HELD_BACK):
+        shard = read_shard(work / "pool", index)
+        path = work / "unet-latents" / f"{index:05d}.npy"
+        latents.append(LatentShard(_latents(vae, shard.chips, path), shard.rows))
+    with _logged(work / "unet.jsonl", "extractor", recipe.unet.updates) as log:
+        unet = train_unet(latents, (new_tokenizer(), text), recipe.unet, recipe.seed, work / "unet", log)
+    write_extractor(unet, vae, text, out)
+
+
+def _text_encoder(base: PipelineFolder) -> Any:
+    """The base's first text encoder without its projection, as Stable Diffusion 1.5 has it; frozen."""
+    from transformers import CLIPTextModel
+
+    return load_part(CLIPTextModel, base.path / "text_encoder", "fp32")
+
+
 def _claim(recipe: Recipe, work: Path) -> None:
     """Mark each folder with the part of the recipe that its content follows from."""
     every = asdict(recipe)
+    del every["unet"]
     to_vae = {name: every[name] for name in ("pool", "vae", "seed", "threads")}
     to_decoder = to_vae | {"polish": every["polish"]}
     for folder, made_by in (
@@ -154,6 +204,29 @@ def write_base(vae: AutoencoderKL, modules: ModuleDict, law: TimeLaw, out: Path)
         tokenizer_3=None,
     )
     with writing(f"base {out}"):
+        pipeline.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
+
+
+def write_extractor(unet: UNet2DConditionModel, vae: AutoencoderKL, text: Any, out: Path) -> None:
+    """Write the parts as a pipeline folder, weights as bfloat16 safetensors.
+
+    Raises:
+        DataError: where it cannot be written, such as on a full disk.
+    """
+    import torch
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=text,
+        tokenizer=new_tokenizer(),
+        unet=unet,
+        scheduler=new_schedule(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    with writing(f"extractor {out}"):
         pipeline.to(torch.bfloat16).save_pretrained(out, safe_serialization=True)
 
 

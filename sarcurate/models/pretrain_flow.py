@@ -11,13 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sarcurate.io.prompts import PromptField, prompt_of
-from sarcurate.models.checkpoint import (
-    Checkpoint,
-    latest_checkpoint,
-    optimizer_tensors,
-    restore_optimizer,
-    save_checkpoint,
-)
+from sarcurate.models.averaged_training import FlowSettings, train_averaged
 from sarcurate.models.flow import STEPS_PER_UNIT, LossWeighting, TimeLaw, flow_losses
 from sarcurate.models.prompt_encoding import clip_embeddings
 from sarcurate.models.tiny_base import new_text_encoders, new_tokenizer, new_transformer
@@ -30,30 +24,6 @@ _BARE_GROUND = "ground"
 _CAPTION_DROPOUT = 0.1
 _FIELD_SHARE = 0.3  # of the chips that tell a given field
 _KNOWN_FIELDS = (PromptField.BAND, PromptField.SPACING, PromptField.INCIDENCE, PromptField.AZIMUTH)
-_EMA = "ema/"
-
-
-@dataclass(frozen=True)
-class FlowSettings:
-    """How transformer and text encoders are trained.
-
-    Args:
-        updates: of AdamW; the rate rises over ``warmup``, stays, and falls to 0 over the last
-            ``decay_fraction``.
-        batch_size: chips an update.
-        crop_latents: edges of the latents trained on, one drawn for each update.
-        ema_decay: of the averaged weights, which are the result.
-        save_every: updates between checkpoints.
-    """
-
-    updates: int
-    batch_size: int
-    crop_latents: tuple[int, ...]
-    learning_rate: float
-    warmup: int
-    decay_fraction: float
-    ema_decay: float
-    save_every: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,26 +54,12 @@ def train_flow(
 
     torch.manual_seed(seed)
     modules, tokenizer = _new_modules(), new_tokenizer()
-    parameters = dict(modules.named_parameters())
-    optimizer = torch.optim.AdamW(
-        parameters.values(), lr=settings.learning_rate, betas=(0.9, 0.99), weight_decay=0.01
-    )
-    averages = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-    start = _resume(work, modules, optimizer, averages)
-    for step in range(start, settings.updates):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate * _share_of_rate(step, settings)
+
+    def loss(step: int) -> Tensor:
         latents, prompts = draw_batch(pool, settings, np.random.default_rng((seed, step)))
-        loss = _loss(modules, tokenizer, torch.from_numpy(latents), prompts, law, seed + step)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
-        optimizer.step()
-        _average(averages, parameters, min(settings.ema_decay, (step + 1) / (step + 10)))
-        on_update(step, float(loss.detach()))
-        if (step + 1) % settings.save_every == 0 or step + 1 == settings.updates:
-            _save(work, step + 1, parameters, optimizer, averages)
-    modules.load_state_dict({**modules.state_dict(), **averages})
+        return _loss(modules, tokenizer, torch.from_numpy(latents), prompts, law, seed + step)
+
+    train_averaged(modules, loss, settings, work, on_update)
     return modules
 
 
@@ -136,11 +92,6 @@ def _new_modules() -> ModuleDict:
     return ModuleDict({"transformer": new_transformer(), "text_encoder": one, "text_encoder_2": two})
 
 
-def _share_of_rate(step: int, settings: FlowSettings) -> float:
-    left = (settings.updates - step) / max(1.0, settings.decay_fraction * settings.updates)
-    return min(1.0, (step + 1) / max(settings.warmup, 1), left)
-
-
 def _loss(
     modules: Any, tokenizer: Any, latents: Tensor, prompts: Sequence[str], law: TimeLaw, seed: int
 ) -> Tensor:
@@ -163,28 +114,3 @@ def _loss(
             return predicted
 
         return flow_losses(velocity, latents, noise, sigmas, LossWeighting.VELOCITY).mean()
-
-
-def _average(averages: dict[str, Tensor], parameters: dict[str, Any], decay: float) -> None:
-    for name, parameter in parameters.items():
-        averages[name].lerp_(parameter.detach(), 1.0 - decay)
-
-
-def _save(
-    work: Path, step: int, parameters: dict[str, Any], optimizer: Any, averages: dict[str, Tensor]
-) -> None:
-    tensors = {name: parameter.detach() for name, parameter in parameters.items()}
-    tensors |= {_EMA + name: value for name, value in averages.items()}
-    save_checkpoint(work, Checkpoint(step, tensors | optimizer_tensors(optimizer, parameters), {}))
-
-
-def _resume(work: Path, modules: Any, optimizer: Any, averages: dict[str, Tensor]) -> int:
-    saved = latest_checkpoint(work)
-    if saved is None:
-        return 0
-    parameters = dict(modules.named_parameters())
-    modules.load_state_dict({**modules.state_dict(), **{name: saved.tensors[name] for name in parameters}})
-    for name in averages:
-        averages[name].copy_(saved.tensors[_EMA + name])
-    restore_optimizer(optimizer, parameters, saved.tensors)
-    return saved.step

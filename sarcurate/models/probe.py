@@ -10,13 +10,14 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from sarcurate.models.base import BaseFolder, load_scheduler, load_transformer, load_vae
+from sarcurate.models.base import load_scheduler, load_transformer, load_vae
 from sarcurate.models.latent import Canvas, LatentSpace
 from sarcurate.models.lora import attach_lora
 from sarcurate.models.lora_batches import TrainingChips
 from sarcurate.models.lora_settings import Callbacks, LoraSettings
 from sarcurate.models.lora_training import train_lora
 from sarcurate.models.pace import Pace, seconds_per_call
+from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.prompt_encoding import PromptEmbeddings
 from sarcurate.models.sampling import SampleSettings, sample_latents
 
@@ -28,7 +29,7 @@ _WARM_UP, _CALLS = 2, 4
 
 
 def probe(
-    folder: BaseFolder,
+    folder: PipelineFolder,
     told: PromptEmbeddings,
     canvas: Canvas,
     settings: LoraSettings,
@@ -78,7 +79,7 @@ def _update_s(transformer: SD3Transformer2DModel, chips: TrainingChips, settings
 
 
 def _sampled(
-    folder: BaseFolder,
+    folder: PipelineFolder,
     told: PromptEmbeddings,
     shape: tuple[int, int, int],
     settings: LoraSettings,

@@ -71,6 +71,15 @@ def clip_embeddings(prompts: Sequence[str], tokenizer: Any, encoders: Sequence[A
     )
 
 
+def last_states(prompts: Sequence[str], tokenizer: Any, encoder: Any) -> Tensor:
+    """(n, tokens, width) as a Stable Diffusion 1.5 pipeline reads prompts: the last layer, normalised."""
+    ids = tokenizer(
+        list(prompts), padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt"
+    ).input_ids.to(encoder.device)
+    told: Tensor = encoder(ids).last_hidden_state
+    return told
+
+
 def pipeline_embeddings(
     pipeline: Any, prompts: Sequence[str], t5_tokens: int, device: str | torch.device
 ) -> PromptEmbeddings:

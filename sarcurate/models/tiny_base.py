@@ -14,7 +14,7 @@ PATCH_LATENTS = 4
 MOST_TOKENS = 48
 # Bytes of a prompt, the end mark included; a longer one is refused, never cut.
 PROMPT_TOKENS = 72
-_TEXT_WIDTHS = (48, 32)
+TEXT_WIDTHS = (48, 32)
 _TEXT_PROJECTION = 48
 _BYTES_AND_MARKS = 384
 
@@ -56,7 +56,7 @@ def new_transformer() -> SD3Transformer2DModel:
         num_layers=4,
         attention_head_dim=60,
         num_attention_heads=3,
-        joint_attention_dim=sum(_TEXT_WIDTHS),
+        joint_attention_dim=sum(TEXT_WIDTHS),
         caption_projection_dim=180,
         pooled_projection_dim=2 * _TEXT_PROJECTION,
         pos_embed_max_size=MOST_TOKENS,
@@ -66,7 +66,7 @@ def new_transformer() -> SD3Transformer2DModel:
 
 def new_text_encoders() -> tuple[Any, Any]:
     """Two untrained text encoders that read bytes."""
-    return _text_encoder(_TEXT_WIDTHS[0]), _text_encoder(_TEXT_WIDTHS[1])
+    return _text_encoder(TEXT_WIDTHS[0]), _text_encoder(TEXT_WIDTHS[1])
 
 
 def _text_encoder(width: int) -> Any:

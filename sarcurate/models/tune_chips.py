@@ -13,9 +13,10 @@ from sarcurate.errors import DataError
 from sarcurate.execution import progress
 from sarcurate.io.chipset import ChipSet
 from sarcurate.io.prompts import PromptField, prompt_of
-from sarcurate.models.base import BaseFolder, BaseRef, encode_prompts
+from sarcurate.models.base import BaseRef, encode_prompts
 from sarcurate.models.latent import Canvas, LatentSpace
 from sarcurate.models.lora_batches import TrainingChips
+from sarcurate.models.pipeline_folder import PipelineFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ def tune_chips(
     space: ModelSpace,
     latent_space: LatentSpace,
     model_px: int | None,
-    base: tuple[BaseFolder, BaseRef],
+    base: tuple[PipelineFolder, BaseRef],
     fields: Sequence[PromptField],
     more_prompts: Sequence[str],
 ) -> TuneChips:

@@ -19,7 +19,6 @@ from sarcurate.io.prompts import PromptField, prompt_of
 from sarcurate.io.reference import Reference
 from sarcurate.io.sensors import SensorProfile
 from sarcurate.models.base import (
-    BaseFolder,
     BaseRef,
     load_scheduler,
     load_transformer,
@@ -30,6 +29,7 @@ from sarcurate.models.latent import LatentSpace
 from sarcurate.models.lora import TARGETS, AdapterMetadata
 from sarcurate.models.lora_metadata import FORMAT
 from sarcurate.models.lora_training import Callbacks, LoraResult, LoraSettings, train_lora
+from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.previews import Previewer
 from sarcurate.models.prompt_encoding import PromptEmbeddings
 from sarcurate.models.reference_network import ReferenceNetwork
@@ -123,7 +123,7 @@ def _preview_prompts(job: TuneJob) -> list[str]:
     return [prompt_of(label, shared, job.fields) for label in job.classes]
 
 
-def _work_key(job: TuneJob, folder: BaseFolder) -> str:
+def _work_key(job: TuneJob, folder: PipelineFolder) -> str:
     decisive = {
         "code": lineage.code_sha256(__name__),
         "base": folder.sha256,
@@ -144,7 +144,7 @@ def _work_key(job: TuneJob, folder: BaseFolder) -> str:
 
 def _previewer(
     job: TuneJob,
-    folder: BaseFolder,
+    folder: PipelineFolder,
     transformer: SD3Transformer2DModel,
     latent_space: LatentSpace,
     chips: TuneChips,
@@ -172,7 +172,7 @@ def _previewer(
     )
 
 
-def _metadata(job: TuneJob, folder: BaseFolder, chips: TuneChips, steps: int) -> AdapterMetadata:
+def _metadata(job: TuneJob, folder: PipelineFolder, chips: TuneChips, steps: int) -> AdapterMetadata:
     settings: dict[str, Any] = dataclasses.asdict(job.settings)
     return AdapterMetadata(
         format=FORMAT,

@@ -8,8 +8,9 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from sarcurate.models.base import BaseFolder
-from sarcurate.models.base_files import base_files, read_json
+from sarcurate.models.base_files import base_files
+from sarcurate.models.pipeline_files import read_json
+from sarcurate.models.pipeline_folder import PipelineFolder
 
 _FLOAT32_BYTES, _BFLOAT16_BYTES = 4, 2
 
@@ -64,7 +65,7 @@ class Workload:
     guided: bool
 
 
-def base_size(folder: BaseFolder, *, use_t5: bool) -> BaseSize:
+def base_size(folder: PipelineFolder, *, use_t5: bool) -> BaseSize:
     """Read configs and the headers of weight files; no weights are read.
 
     CLIP encoders run in float32, T5 in bfloat16.

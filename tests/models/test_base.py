@@ -13,9 +13,10 @@ import torch
 from torch.nn import ModuleDict
 
 from sarcurate.errors import HardwareError, ParamsError
-from sarcurate.models import base
-from sarcurate.models.base import BUNDLED, BaseFolder, BaseRef, encode_prompts, resolve_base
+from sarcurate.models import base, pipeline_folder
+from sarcurate.models.base import BUNDLED, BaseRef, encode_prompts, resolve_base
 from sarcurate.models.flow import TimeLaw
+from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.pretrain import write_base
 from sarcurate.models.prompt_encoding import PromptEmbeddings, clip_embeddings
 from sarcurate.models.tiny_base import (
@@ -81,16 +82,16 @@ def test_a_folder_is_named_by_itself_and_hashed(path: Path, copied: Path) -> Non
 
 
 def test_the_bundled_base(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_bundled", lambda: path)
+    monkeypatch.setattr(pipeline_folder, "_bundled", lambda _: path)
     assert resolve_base(_ref(BUNDLED)) == replace(resolve_base(_ref(path)), name=BUNDLED)
 
 
 def test_the_bundled_base_lies_in_the_package() -> None:
-    assert base._bundled() == Path(base.__file__).parents[1] / "assets" / BUNDLED
+    assert pipeline_folder._bundled(BUNDLED) == Path(base.__file__).parents[1] / "assets" / BUNDLED
 
 
 def test_the_bundled_base_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_bundled", lambda: tmp_path / "none")
+    monkeypatch.setattr(pipeline_folder, "_bundled", lambda _: tmp_path / "none")
     with pytest.raises(
         HardwareError, match=r"sarcurate-tiny: there is no folder .*none(.|\n)*install sarcurate"
     ):
@@ -110,7 +111,7 @@ def test_a_hub_id_without_a_commit(revision: str | None) -> None:
 
 @pytest.mark.parametrize("where", [BUNDLED, "folder"])
 def test_a_commit_without_a_hub_id(copied: Path, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base, "_bundled", lambda: copied)
+    monkeypatch.setattr(pipeline_folder, "_bundled", lambda _: copied)
     with pytest.raises(ParamsError, match=f"is no hub id, revision {COMMIT} means nothing"):
         resolve_base(_ref(copied if where == "folder" else where, revision=COMMIT))
 
@@ -125,7 +126,7 @@ def test_a_hub_id_from_the_cache(path: Path, cache: Path) -> None:
     snapshot = cache / "models--owner--name" / "snapshots" / COMMIT
     shutil.copytree(path, snapshot)
     found = resolve_base(_ref("owner/name", revision=COMMIT))
-    assert found == BaseFolder(snapshot, resolve_base(_ref(path)).sha256, f"owner/name@{COMMIT}")
+    assert found == PipelineFolder(snapshot, resolve_base(_ref(path)).sha256, f"owner/name@{COMMIT}")
     (snapshot / "vae/config.json").unlink()
     with pytest.raises(HardwareError, match=r"vae/config.json is missing"):
         resolve_base(_ref("owner/name", revision=COMMIT))

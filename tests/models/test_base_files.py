@@ -12,7 +12,8 @@ import pytest
 from safetensors.numpy import save_file
 
 from sarcurate.errors import HardwareError
-from sarcurate.models.base_files import base_files, files_sha256, part_classes
+from sarcurate.models.base_files import base_files, part_classes
+from sarcurate.models.pipeline_files import files_sha256
 
 CLIP, T5 = ["transformers", "CLIPTextModelWithProjection"], ["transformers", "T5EncoderModel"]
 INDEX = {
