@@ -200,6 +200,30 @@ def generate(
     _say(stage.run(_stage_params(), inputs, out, metrics, CACHE / "generate"))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro migrate")
+def migrate(
+    validated: InputFile,
+    source_train: InputFolder,
+    target_train: InputFolder,
+    generated: InputFolder,
+    source_reference: InputFolder,
+    target_reference: InputFolder,
+    migrated: Output,
+    migrated_generated: Output,
+    metrics: Output,
+    losses: Output,
+    curve: Output,
+) -> None:
+    """Restyle source and generated chips after real target chips (attention distillation). Resumes."""
+    from sarcurate.stages import migrate as stage
+
+    inputs = stage.Inputs(
+        validated, source_train, target_train, generated, source_reference, target_reference
+    )
+    outputs = stage.Outputs(migrated, migrated_generated, metrics, losses, curve)
+    _say(stage.run(_stage_params(), inputs, outputs, CACHE / "migrate"))
+
+
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro translate")
 def translate(
     validated: InputFile, source_train: InputFolder, target_train: InputFolder, physics: Output, psd: Output
@@ -222,6 +246,8 @@ def score(
     generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
+    migrated: InputFolder,
+    migrated_generated: InputFolder,
     scores: Output,
     source_scores: Output,
     generated_scores: Output,
@@ -234,7 +260,7 @@ def score(
 
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
-    made = {"physics": physics, "psd": psd}
+    made = _made(physics, psd, migrated, migrated_generated)
     inputs = stage.Inputs(source_train, target_train, source_reference, target_reference, generated, made)
     outputs = stage.Outputs(scores, source_scores, generated_scores, quality, generated_quality, marginal)
     _say(stage.run(params, inputs, outputs))
@@ -265,6 +291,8 @@ def evaluate(
     generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
+    migrated: InputFolder,
+    migrated_generated: InputFolder,
     selection: InputFile,
     metrics: Output,
     predictions: Output,
@@ -274,9 +302,8 @@ def evaluate(
     """Train ResNet50 per arm and seed, and score it on target test chips. Resumes where killed."""
     from sarcurate.stages import evaluate as stage
 
-    inputs = stage.Inputs(
-        source_train, target_train, target_test, generated, {"physics": physics, "psd": psd}, selection
-    )
+    made = _made(physics, psd, migrated, migrated_generated)
+    inputs = stage.Inputs(source_train, target_train, target_test, generated, made, selection)
     outputs = stage.Outputs(metrics, predictions, curves, confusion)
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
@@ -304,6 +331,10 @@ def report(
     generated: InputFolder,
     physics: InputFolder,
     psd: InputFolder,
+    migrated: InputFolder,
+    migrated_generated: InputFolder,
+    migration: InputFile,
+    migration_losses: InputFile,
     out: Output,
 ) -> None:
     """Write the self-contained HTML report."""
@@ -313,14 +344,24 @@ def report(
         "source": source_train,
         "target": target_train,
         "generated": generated,
-        "physics": physics,
-        "psd": psd,
+        **_made(physics, psd, migrated, migrated_generated),
     }
     params = _stage_params()
     _require_validated(validated, source_train, target_train)
     judged = stage.Quality(quality, curation, marginal, scores, source_scores, target_reference)
     made = stage.Generation(previews, generation, generated_quality, generated_scores, source_reference)
-    _say(stage.run(params, stage.Inputs(metrics, curves, judged, made, sets), out))
+    moved = stage.Migration(migration, migration_losses)
+    _say(stage.run(params, stage.Inputs(metrics, curves, judged, made, moved, sets), out))
+
+
+def _made(physics: Path, psd: Path, migrated: Path, migrated_generated: Path) -> dict[str, Path]:
+    """Sets that claim to be the target's, by name."""
+    return {
+        "physics": physics,
+        "psd": psd,
+        "migrated": migrated,
+        "migrated-generated": migrated_generated,
+    }
 
 
 def _setting(text: str) -> tuple[str, Any]:

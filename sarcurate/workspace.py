@@ -18,8 +18,8 @@ from sarcurate.errors import ParamsError
 from sarcurate.io import lineage
 from sarcurate.io.safe import sha256_file
 from sarcurate.io.verdicts import HEADER
-from sarcurate.models.base import BUNDLED
-from sarcurate.params import FolderSource, Params, ProductsSource, Tune, check_params, read_yaml
+from sarcurate.models import base, extractor
+from sarcurate.params import FolderSource, Params, ProductsSource, check_params, read_yaml
 
 IN_DEPS = "deps"  # code.source_sha256 of the repository, whose dvc.yaml lists the modules instead
 ASSETS_OF = {
@@ -29,6 +29,7 @@ ASSETS_OF = {
     "sarcurate/io/expectations.py": "sarcurate/assets/expectations",
     "sarcurate/io/validation_report.py": "sarcurate/assets/validation.html.j2",
     "sarcurate/models/base.py": "sarcurate/assets/sarcurate-tiny",
+    "sarcurate/models/extractor.py": "sarcurate/assets/sarcurate-tiny-unet",
 }
 HEAD = "# Written by `sarcurate init --refresh` from the packaged pipeline; edit params.yaml, then refresh.\n"
 
@@ -135,14 +136,17 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
     ]
     tests = [test.path for test in params.evaluate.external_tests]
     weights = [] if params.evaluate.initial_weights is None else [params.evaluate.initial_weights]
-    base = [params.tune.base] if is_folder(params.tune) else []
+    tune, migrate = params.tune, params.migrate
+    weights_of_base = [tune.base] if is_folder(tune.base, tune.base_revision) else []
+    unet = [migrate.extractor] if is_folder(migrate.extractor, migrate.extractor_revision) else []
     found = {
         "acquire": acquire + profiles,
         "ingest": profiles,
         "validate": params.validate.expectations,
         "reference": profiles,
-        "tune": base + profiles,
-        "generate": base + profiles,
+        "tune": weights_of_base + profiles,
+        "generate": weights_of_base + profiles,
+        "migrate": unet + profiles,
         "translate": profiles,
         "score": profiles,
         "evaluate": profiles + tests + weights,
@@ -150,9 +154,9 @@ def external_inputs(params: Params) -> dict[str, list[str]]:
     return {stage: list(dict.fromkeys(paths)) for stage, paths in found.items()}
 
 
-def is_folder(tune: Tune) -> bool:
-    """Whether the base is a folder: neither the bundled one nor a hub id pinned by its commit."""
-    return tune.base != BUNDLED and tune.base_revision is None
+def is_folder(where: str, revision: str | None) -> bool:
+    """Whether a model is a folder: neither a bundled one nor a hub id pinned by its commit."""
+    return where not in (base.BUNDLED, extractor.BUNDLED) and revision is None
 
 
 def module_deps(stage: str) -> list[str]:

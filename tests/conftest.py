@@ -36,6 +36,13 @@ TINY = {
     "generate.steps": 2,
     "generate.batch_size": 4,
     "generate.threads": 1,
+    "migrate.source_per_class": 2,
+    "migrate.generated_per_class": 1,
+    "migrate.timesteps": 2,
+    "migrate.iterations": 2,
+    "migrate.pixel_every": 2,
+    "migrate.batch_size": 4,
+    "migrate.threads": 1,
     "evaluate.arms": [
         {"name": "real-only", "add": [], "oversample": False, "classical": False},
         {"name": "real+physics", "add": ["physics"], "oversample": False, "classical": False},
@@ -147,9 +154,14 @@ def tiny_sets(
 
 @dataclass(frozen=True)
 class TinyJudged:
-    """What reference, tune, generate, score and curate made of the tiny sets; not to be written to."""
+    """What reference, tune, generate, migrate, score and curate made of the tiny sets; not to be written to.
+
+    Args:
+        root: of it all; translated: sets of translate by name.
+    """
 
     root: Path
+    translated: Mapping[str, Path]
 
     def references(self) -> dict[str, Path]:
         return {side: self.root / "reference" / side for side in ("source", "target")}
@@ -178,6 +190,23 @@ class TinyJudged:
     def generation(self) -> Path:
         return self.root / "generation.json"
 
+    def migration(self) -> Any:
+        """Outputs of migrate."""
+        from sarcurate.stages import migrate
+
+        sets = ("migrated", "migrated-generated")
+        numbers = ("migration.json", "migration_losses.parquet", "migration_losses.csv")
+        return migrate.Outputs(*(self.root / name for name in (*sets, *numbers)))
+
+    def made(self) -> dict[str, Path]:
+        """All sets that claim to be the target's, by name."""
+        moved = self.migration()
+        return {
+            **self.translated,
+            "migrated": moved.migrated,
+            "migrated-generated": moved.migrated_generated,
+        }
+
     def verdicts(self) -> Path:
         return self.root / "verdicts.csv"
 
@@ -195,9 +224,10 @@ def tiny_judged(
     from sarcurate.io.chipset import open_chipset
     from sarcurate.io.validated import write_validated
     from sarcurate.io.verdicts import HEADER
-    from sarcurate.stages import curate, generate, reference, score, tune
+    from sarcurate.stages import curate, generate, migrate, reference, score, tune
 
-    judged, params, parts = TinyJudged(tmp_path_factory.mktemp("judged")), tiny_params(), tiny_sets.parts()
+    judged = TinyJudged(tmp_path_factory.mktemp("judged"), tiny_sets.made())
+    params, parts = tiny_params(), tiny_sets.parts()
     train = {side: parts[f"{side}-train"] for side in ("source", "target")}
     reference.run(params, train, judged.references())
     revisions = {side: open_chipset(path, splits=("train",)).revision for side, path in train.items()}
@@ -208,13 +238,22 @@ def tiny_judged(
     tune.run(params, learnt, judged.tuned(), cache / "tune")
     drawn = generate.Inputs(judged.validated(), train["source"], source_reference, judged.tuned().adapter)
     generate.run(params, drawn, judged.generated(), judged.generation(), cache / "generate")
+    contents = migrate.Inputs(
+        judged.validated(),
+        train["source"],
+        train["target"],
+        judged.generated(),
+        source_reference,
+        target_reference,
+    )
+    migrate.run(params, contents, judged.migration(), cache / "migrate")
     inputs = score.Inputs(
         train["source"],
         train["target"],
         source_reference,
         target_reference,
         judged.generated(),
-        tiny_sets.made(),
+        judged.made(),
     )
     score.run(params, inputs, judged.scores())
     judged.verdicts().write_text(HEADER + "\n", encoding="utf-8")
@@ -243,7 +282,7 @@ def evaluate_paths(tiny_sets: TinySets, tiny_judged: TinyJudged) -> Callable[[Pa
         parts["target-train"],
         parts["target-test"],
         tiny_judged.generated(),
-        tiny_sets.made(),
+        tiny_judged.made(),
         tiny_judged.selection(),
     )
 

@@ -38,6 +38,7 @@ SECTIONS: dict[type[params.Section], str] = {
     judging.ReferenceNetwork: "`reference.network`",
     making.Tune: "`tune`",
     making.Generate: "`generate`",
+    making.Migrate: "`migrate`",
     making.Translate: "`translate`",
     judging.Score: "`score`",
     judging.Curate: "`curate`",

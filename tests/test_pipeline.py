@@ -153,7 +153,8 @@ def test_the_graph_writes_every_out(quick_graph: Workspace) -> None:
     page = (quick_graph.root / "metrics" / "report" / "index.html").read_text()
     assert metrics["dataset_revision"] in page
     assert "Gap closed" in page
-    assert list(quick_graph.numbers("quality")["sets"]) == ["source", "physics", "psd"]
+    made = ["physics", "psd", "migrated", "migrated-generated"]
+    assert list(quick_graph.numbers("quality")["sets"]) == ["source", *made]
     scores = pd.read_parquet(quick_graph.root / "data" / "scores.parquet")
     assert quick_graph.numbers("curation")["n_made"] == len(scores) > 0
     assert "no evidence" in page

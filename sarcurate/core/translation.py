@@ -226,6 +226,11 @@ def psd(chip: Image, source: SourceStatistics, target: TargetStatistics) -> Chip
     )
 
 
+def regridded(chip: Image, source: SourceStatistics, target: TargetStatistics) -> Chip:
+    """The chip on the target's grid and nothing else: its resolution, speckle and levels stay its own."""
+    return _regridded(chip, source.grid, target, source.same_pixels)
+
+
 def _moved(chip: Image, grid: SensorGrid, band: Pair, target: TargetStatistics, same_pixels: bool) -> Chip:
     """Step 1 of physics: the target's grid and resolution."""
     if same_pixels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,23 +37,26 @@ def chip_grid(chips: ChipSet, profile: SensorProfile) -> SensorGrid:
 
 
 class ParentsOnGrid(Mapping[str, NDArray[np.float32]]):
-    """Intensity of each source chip on the target's grid and resolution, by chip_id, read when asked for.
+    """Intensity of each parent on the target's grid and resolution, by chip_id, read when asked for.
 
-    With ``same_pixels`` one source pixel stands for one target pixel, and nothing is resampled.
+    Args:
+        parents: sets of the source's grid, real and generated.
+        grids: of the source and of the target.
+        same_pixels: one source pixel stands for one target pixel, and nothing is resampled.
     """
 
-    def __init__(self, source: ChipSet, grids: tuple[SensorGrid, SensorGrid], same_pixels: bool) -> None:
-        self._source, self._grids, self._same_pixels = source, grids, same_pixels
-        self._ids = frozenset(source.manifest["chip_id"])
+    def __init__(
+        self, parents: Sequence[ChipSet], grids: tuple[SensorGrid, SensorGrid], same_pixels: bool
+    ) -> None:
+        self._grids, self._same_pixels = grids, same_pixels
+        self._home = {str(chip_id): chips for chips in parents for chip_id in chips.manifest["chip_id"]}
 
     def __getitem__(self, chip_id: str) -> NDArray[np.float32]:
-        if chip_id not in self._ids:
-            raise KeyError(chip_id)
-        chip = self._source.intensity(chip_id)
+        chip = self._home[chip_id].intensity(chip_id)
         return chip if self._same_pixels else resample_intensity(chip, *self._grids)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._ids))
+        return iter(sorted(self._home))
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._home)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -78,7 +77,7 @@ def _load(path: Path | None, file: str) -> Any:
         return YAML(typ="safe", pure=True).load(written)
     except (OSError, UnicodeDecodeError) as error:
         raise ParamsError(f"recipe {file} cannot be read: {error}", fix="name a recipe file") from error
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:
         raise ParamsError(f"recipe {file} is not valid YAML: {error}", fix="correct the YAML") from error
 
 
@@ -116,8 +115,9 @@ def _number(low: float, high: float, above: bool = False) -> Reader:
     """A reader of finite numbers from ``low``, or above it, to ``high``."""
 
     def read(file: str, field: str, value: object) -> float:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not low <= float(str(value)) <= high or (above and value == low):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        # Comparisons are false for NaN, and exact for whole numbers that no float holds.
+        if not is_number or not low <= value <= high or (above and value == low):  # type: ignore[operator]
             least = f"{'above' if above else 'from'} {low:g}"
             raise _wrong(file, field, repr(value), f"a number {least} to {high:g}")
         return float(str(value))
@@ -134,7 +134,10 @@ def _counts(file: str, field: str, value: object) -> tuple[int, ...]:
 def _sensors(file: str, field: str, value: object) -> tuple[SensorModel, ...]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise _wrong(file, field, repr(value), "a list of names of sensor profiles")
-    return tuple(load_profile(name).sensor_model() for name in value)
+    try:
+        return tuple(load_profile(name).sensor_model() for name in value)
+    except ParamsError as error:
+        raise _wrong(file, field, repr(value), f"names of sensor profiles ({error.problem})") from error
 
 
 _TRAINING: dict[str, Reader] = {

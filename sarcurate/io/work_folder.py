@@ -21,15 +21,21 @@ def claim_folder(folder: Path, made_by: Mapping[str, Any]) -> None:
 
     Raises:
         ParamsError: where the folder was filled with other values, naming the first that differs.
-        DataError: where its mark is damaged.
+        DataError: where its mark is damaged, or it cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     mark, asked = folder / _FILE, json.loads(json.dumps(made_by))
-    if not mark.exists():
-        part = mark.with_suffix(".part")
-        part.write_text(json.dumps(asked, indent=1))
-        part.replace(mark)
-        return
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            part = mark.with_suffix(".part")
+            part.write_text(json.dumps(asked, indent=1))
+            part.replace(mark)
+            return
+    except OSError as error:
+        raise DataError(
+            f"work folder {folder} cannot be written: {error.strerror}",
+            fix="give a folder that is writable, on a disk with room",
+        ) from error
     found = _flat(_read(mark))
     wanted = _flat(asked)
     for name in sorted(found.keys() | wanted.keys()):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sarcurate.errors import DataError
 from sarcurate.models.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -58,6 +59,9 @@ def train_averaged(
         loss_of: the loss of an update, drawn from that update's number alone.
         work: folder of checkpoints.
         on_update: told the update's number and its loss.
+
+    Raises:
+        DataError: for a loss that is not finite, or a checkpoint that cannot be written.
     """
     import torch
 
@@ -70,6 +74,11 @@ def train_averaged(
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * _share_of_rate(step, settings)
         loss = loss_of(step)
+        if not torch.isfinite(loss):
+            raise DataError(
+                f"training in {work}: the loss of update {step + 1} is {float(loss)}",
+                fix="lower the learning rate in the recipe",
+            )
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)

@@ -15,13 +15,13 @@ from sarcurate.models.lora_settings import Callbacks as Callbacks
 from sarcurate.models.lora_settings import HistoryRow as HistoryRow
 from sarcurate.models.lora_settings import LoraResult as LoraResult
 from sarcurate.models.lora_settings import LoraSettings as LoraSettings
+from sarcurate.models.no_memory import is_no_memory
 
 if TYPE_CHECKING:
     from diffusers import SD3Transformer2DModel
     from torch import Tensor
 
 _CLIP_NORM = 1.0
-_NO_MEMORY = ("not enough memory", "can't allocate memory", "out of memory")
 Made = TypeVar("Made")
 
 
@@ -182,7 +182,7 @@ def _fitting(run: TrainingRun, chips: TrainingChips, work: Callable[[], Made]) -
         try:
             return work()
         except RuntimeError as error:
-            if not _is_no_memory(error):
+            if not is_no_memory(error):
                 raise
             told = str(error).splitlines()[0]
         run.optimizer.zero_grad()
@@ -191,12 +191,6 @@ def _fitting(run: TrainingRun, chips: TrainingChips, work: Callable[[], Made]) -
         run.micro_batch //= 2
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def _is_no_memory(error: RuntimeError) -> bool:
-    import torch
-
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def _too_small(run: TrainingRun, chips: TrainingChips, told: str) -> HardwareError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcurate.errors import ParamsError
+from sarcurate.errors import DataError, ParamsError
 from sarcurate.execution import progress
 from sarcurate.io.practice_pool import PoolPlan, fill_pool, read_shard
 from sarcurate.io.recipe_file import read_recipe_file
@@ -112,6 +112,7 @@ def pretrain(recipe: Recipe, work: Path, out: Path, workers: int) -> None:
 
     torch.set_num_threads(recipe.threads)
     _claim(recipe, work)
+    _open(out)
     fill_pool(recipe.pool, work / "pool", workers)
     trained_on = range(recipe.pool.sensors - _HELD_BACK)
     shards = [read_shard(work / "pool", index) for index in trained_on]
@@ -144,11 +145,12 @@ def pretrain_unet(recipe: Recipe, base: PipelineFolder, work: Path, out: Path, w
     import torch
 
     torch.set_num_threads(recipe.threads)
-    fill_pool(recipe.pool, work / "pool", workers)
     every = asdict(recipe) | {"base": base.sha256}
     encoded_by = {name: every[name] for name in ("pool", "threads", "base")}
     claim_folder(work / "unet-latents", encoded_by)
     claim_folder(work / "unet", encoded_by | {name: every[name] for name in ("unet", "seed")})
+    _open(out)
+    fill_pool(recipe.pool, work / "pool", workers)
     vae, text = load_vae(base), _text_encoder(base)
     latents = []
     for index in range(recipe.pool.sensors - _HELD_BACK):
@@ -158,6 +160,12 @@ def pretrain_unet(recipe: Recipe, base: PipelineFolder, work: Path, out: Path, w
     with _logged(work / "unet.jsonl", "extractor", recipe.unet.updates) as log:
         unet = train_unet(latents, (new_tokenizer(), text), recipe.unet, recipe.seed, work / "unet", log)
     write_extractor(unet, vae, text, out)
+
+
+def _open(out: Path) -> None:
+    """See before hours of training that the weights can be written."""
+    with writing(f"weights {out}"):
+        out.mkdir(parents=True, exist_ok=True)
 
 
 def _text_encoder(base: PipelineFolder) -> Any:
@@ -243,7 +251,12 @@ def _latents(vae: Any, chips: NDArray[np.float16], path: Path) -> NDArray[np.flo
         with writing(f"latents {path}"):
             np.save(part, scaled.numpy().astype(np.float16))
             part.replace(path)
-    latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    try:
+        latents: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"latents {path} cannot be read: {error}", fix="remove the file; it is then made again"
+        ) from error
     return latents
 
 

@@ -21,6 +21,7 @@ from sarcurate.params.chips import Source as Source
 from sarcurate.params.evaluation import Evaluate, Report
 from sarcurate.params.judging import Curate, Reference, Score, Validate
 from sarcurate.params.making import Generate as Generate
+from sarcurate.params.making import Migrate as Migrate
 from sarcurate.params.making import Translate
 from sarcurate.params.making import Tune as Tune
 from sarcurate.params.section import Section as Section
@@ -43,6 +44,7 @@ with warnings.catch_warnings():
         reference: Reference
         tune: Tune
         generate: Generate
+        migrate: Migrate
         translate: Translate
         score: Score
         curate: Curate

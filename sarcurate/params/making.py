@@ -99,3 +99,50 @@ class Generate(Section):
         if self.max_tries_per_class < self.per_class:
             raise ValueError("max_tries_per_class must be at least per_class")
         return self
+
+
+class Migrate(Section):
+    """Attention distillation: source chips, real and generated, restyled after real target train chips."""
+
+    source_per_class: Count | None = Field(
+        description="real source chips of each class that are migrated, spread over the set; null for all"
+    )
+    generated_per_class: Count | None = Field(description="the same of generated chips")
+    extractor: Annotated[str, Field(min_length=1)] = Field(
+        description="sarcurate-tiny-unet, the folder of a Stable Diffusion 1.5 or XL pipeline, or a hub id"
+    )
+    extractor_revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] | None = Field(
+        description="commit of a hub id, 40 digits; null for a folder"
+    )
+    layers: Annotated[str, Field(min_length=1)] | list[str] = Field(
+        description="ad_default, paper (deep and shallow), texture, or names of self-attention modules"
+    )
+    precision: Literal["bf16", "fp32"] = Field(description="of the extractor's UNet")
+    model_px: Annotated[int, Field(ge=16, le=2048)] | None = Field(
+        description="longer side that chips are resampled to for the extractor; null keeps the target's grid"
+    )
+    headroom_db: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] = Field(
+        description="how far model space reaches beyond the 0.1 and 99.9 percentile of each sensor, in dB"
+    )
+    start: Literal["physics", "resampled"] = Field(
+        description="where the optimisation starts: the physics translation, or the content on the "
+        "target's grid"
+    )
+    style: Literal["same_class", "any_class"] = Field(description="target train chips that styles come from")
+    references: Count = Field(description="style chips of each content")
+    masks: bool = Field(description="bright targets read styles' targets, clutter reads clutter")
+    mode: Literal["paper", "robust"] = Field(
+        description="speckle and spectrum terms: as printed against one style, or against all train chips"
+    )
+    content_weight: Annotated[float, Field(ge=0)] = Field(description="of queries kept, beside distillation")
+    speckle_weight: Annotated[float, Field(ge=0)]
+    spectrum_weight: Annotated[float, Field(ge=0)]
+    timesteps: Count = Field(description="times of the extractor, from noisy to clean")
+    iterations: Count = Field(description="updates at each time")
+    learning_rate: Positive
+    pixel_every: Count = Field(
+        description="updates between those that decode, whose terms weigh as much more"
+    )
+    patience: Count | None = Field(description="times without progress that end a chip; null for never")
+    batch_size: Count = Field(description="chips at once; part of the result's last bits")
+    threads: Count = Field(description="CPU threads; part of the result, since sums depend on it")

@@ -15,6 +15,7 @@ from sarcurate.core.display import to_uint8_db
 from sarcurate.io import arms_table, figures, overview
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.generation_section import generation_section
+from sarcurate.io.migration_section import MIGRATED_GENERATED, migration_section
 from sarcurate.io.quality_section import curation_section, quality_section
 from sarcurate.io.reference import open_reference
 from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, render
@@ -55,6 +56,14 @@ class Generation:
 
 
 @dataclass(frozen=True)
+class Migration:
+    """What migrate wrote: numbers, and medians of losses."""
+
+    numbers: Path
+    curve: Path
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What the report is made of; ``sets`` holds ``source``, ``target`` and every made set by name."""
 
@@ -62,6 +71,7 @@ class Inputs:
     curves: Path
     judged: Quality
     made: Generation
+    moved: Migration
     sets: Mapping[str, Path]
 
 
@@ -73,6 +83,7 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
         _summary(params, metrics),
         _chips(params, sets),
         _generation(inputs.made),
+        _migration(params, inputs, sets),
         *_quality(params, inputs.judged),
         _arms(metrics),
         _training(pd.read_csv(inputs.curves)),
@@ -121,9 +132,19 @@ def _generation(made: Generation) -> Section:
     )
 
 
+def _migration(params: Params, inputs: Inputs, sets: Mapping[str, ChipSet]) -> Section:
+    judged = inputs.judged
+    scored = [read_scores(path) for path in (judged.scores, judged.source_scores, inputs.made.scores)]
+    real = open_reference(judged.target_reference).train_scores
+    names = ["chip_id", "enl", "log_psd_distance"]
+    measured = pd.concat([table[names] for table in (*scored, real)])
+    numbers = json.loads(inputs.moved.numbers.read_text(encoding="utf-8"))
+    return migration_section(sets, measured, numbers, pd.read_csv(inputs.moved.curve), params.dataset.classes)
+
+
 def _overview(params: Params, sets: Mapping[str, ChipSet]) -> bytes:
-    # Rows follow a source chip through the sets; generated chips come from none.
-    made = [name for name in sets if name not in (*SENSORS, GENERATED)]
+    # Rows follow a source chip through the sets; generated chips, and what is made of them, come from none.
+    made = [name for name in sets if name not in (*SENSORS, GENERATED, MIGRATED_GENERATED)]
     ordered = {_title(name, sets[name]): sets[name] for name in ("source", *made, "target")}
     classes = params.dataset.classes
     shown = np.linspace(0, len(classes) - 1, min(len(classes), OVERVIEW_CLASSES)).round().astype(int)

@@ -66,7 +66,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs) -> list[str]:
         reference=reference,
         network=load_network(inputs.target_reference / NETWORK),
         profile=load_profile(params.dataset.target.profile),
-        parents=_parents(params, source, target),
+        parents=_parents(params, source, generated, target),
         styles=target,
         null_references=params.reference.null_references,
         seed=seed,
@@ -140,7 +140,7 @@ def _reference(folder: Path, chips: ChipSet) -> Reference:
     return reference
 
 
-def _parents(params: Params, source: ChipSet, target: ChipSet) -> ParentsOnGrid:
+def _parents(params: Params, source: ChipSet, generated: ChipSet, target: ChipSet) -> ParentsOnGrid:
     profiles = [load_profile(side.profile) for side in (params.dataset.source, params.dataset.target)]
     grids = chip_grid(source, profiles[0]), chip_grid(target, profiles[1])
-    return ParentsOnGrid(source, grids, params.translate.same_pixels)
+    return ParentsOnGrid((source, generated), grids, params.translate.same_pixels)

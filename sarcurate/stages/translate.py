@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,29 +14,26 @@ from sarcurate.core import translation
 from sarcurate.core.radiometry import from_intensity
 from sarcurate.execution import track
 from sarcurate.io import lineage
-from sarcurate.io.chip_grid import chip_grid
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
-from sarcurate.io.sensors import SensorProfile, load_profile
+from sarcurate.io.pair_fit import PairFit, fit_pair
+from sarcurate.io.sensors import load_profile
 from sarcurate.params import Params
 
 METHODS = ("physics", "psd")
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    """Statistics of both sensors' train chips, and the target they lead to."""
-
-    source: translation.SourceStatistics
-    target: translation.TargetStatistics
-    like: ChipSet
-    profile: SensorProfile
 
 
 def run(params: Params, source_train: Path, target_train: Path, outputs: Mapping[str, Path]) -> list[str]:
     """Translate every source train chip by each method (``physics``, ``psd``) into its own ChipSet."""
     source = open_chipset(source_train, splits=("train",))
     target = open_chipset(target_train, splits=("train",))
-    fitted = _fit(params, source, target)
+    fitted = fit_pair(
+        source,
+        target,
+        load_profile(params.dataset.source.profile),
+        load_profile(params.dataset.target.profile),
+        same_pixels=params.translate.same_pixels,
+        seed=lineage.seed_from(params.dataset.root_seed, "translate", "fit"),
+    )
     said = [
         f"ENL of homogeneous windows: source {fitted.source.moved_enl:.2f} on the target's grid, "
         f"target {fitted.target.enl:.2f}; speckle of {fitted.source.added_looks:.2f} looks is added"
@@ -47,34 +44,14 @@ def run(params: Params, source_train: Path, target_train: Path, outputs: Mapping
     return said
 
 
-def _fit(params: Params, source: ChipSet, target: ChipSet) -> _Fitted:
-    source_profile = load_profile(params.dataset.source.profile)
-    target_profile = load_profile(params.dataset.target.profile)
-    target_statistics = translation.fit_target(_intensities(target), chip_grid(target, target_profile))
-    source_statistics = translation.fit_source(
-        _intensities(source),
-        chip_grid(source, source_profile),
-        target_statistics,
-        same_pixels=params.translate.same_pixels,
-        seed=lineage.seed_from(params.dataset.root_seed, "translate", "fit"),
-    )
-    return _Fitted(source_statistics, target_statistics, target, target_profile)
-
-
-def _intensities(chips: ChipSet) -> list[NDArray[np.float32]]:
-    return [chips.intensity(row["chip_id"]) for row in chips.rows()]
-
-
-def _translate(params: Params, method: str, source: ChipSet, fitted: _Fitted, out: Path) -> None:
+def _translate(params: Params, method: str, source: ChipSet, fitted: PairFit, out: Path) -> None:
     rows = list(source.rows())
-    # What was fitted on, by pixels alone: a new manifest column changes no chip.
-    fitted_on = [lineage.merkle_root(chips.manifest["pixels_sha256"]) for chips in (source, fitted.like)]
     with ChipSetWriter(out, replace(fitted.like.header, split="train")) as writer:
         for row in track(rows, f"translating ({method})", len(rows)):
             recipe = {
                 "method": method,
                 "parent": row["chip_id"],
-                "fitted_on": fitted_on,
+                "fitted_on": list(fitted.fitted_on),
                 "grids": [asdict(fitted.source.grid), asdict(fitted.target.grid)],
                 "same_pixels": params.translate.same_pixels,
                 "root_seed": params.dataset.root_seed,
@@ -86,13 +63,13 @@ def _translate(params: Params, method: str, source: ChipSet, fitted: _Fitted, ou
             writer.add(_describe(row, digest, seed, fitted), pixels)
 
 
-def _apply(method: str, chip: NDArray[np.float32], fitted: _Fitted, seed: int) -> NDArray[np.float32]:
+def _apply(method: str, chip: NDArray[np.float32], fitted: PairFit, seed: int) -> NDArray[np.float32]:
     if method == "physics":
         return translation.physics(chip, fitted.source, fitted.target, np.random.default_rng(seed))
     return translation.psd(chip, fitted.source, fitted.target)
 
 
-def _describe(row: Mapping[str, Any], digest: str, seed: int, fitted: _Fitted) -> dict[str, Any]:
+def _describe(row: Mapping[str, Any], digest: str, seed: int, fitted: PairFit) -> dict[str, Any]:
     """The parent's row, with what the translation changed."""
     kept = (
         "label",

@@ -16,7 +16,8 @@ from sarcurate.errors import ParamsError
 from sarcurate.io.recipe_file import PACKAGED, RecipeValues, read_recipe_file
 from sarcurate.io.sensors import load_profile
 
-TRAINED = ("vae", "polish", "flow")
+TRAINED = ("vae", "polish", "flow", "unet")
+DENOISERS = ("flow", "unet")
 WHOLES = ("seed", *(f"{part}.warmup" for part in TRAINED))
 COUNTS = (
     *("threads", "pool.sensors", "pool.chip_px", "vae.crop_px", "polish.crop_px"),
@@ -29,13 +30,12 @@ NUMBERS = {
     "vae.checkerboard_weight": (0.0, 1000.0, False),
     "vae.kl_weight": (0.0, 1000.0, False),
     "polish.most_contrast": (0.6, 10.0, True),
-    "flow.decay_fraction": (0.0, 1.0, False),
-    "flow.ema_decay": (0.0, 1.0, False),
+    **{f"{part}.{name}": (0.0, 1.0, False) for part in DENOISERS for name in ("decay_fraction", "ema_decay")},
     "times.mean": (-10.0, 10.0, False),
     "times.std": (0.0, 10.0, True),
     "times.shift": (0.0, 100.0, True),
 }
-LISTS = ("pool.kept_away", "flow.crop_latents")
+LISTS = ("pool.kept_away", *(f"{part}.crop_latents" for part in DENOISERS))
 FIELDS = (*WHOLES, *COUNTS, *NUMBERS, *LISTS)
 NO_WHOLES = ("3", True, None, [3], 1.0, math.nan)
 
@@ -90,7 +90,8 @@ def refused(content: object, file: Path, message: str) -> ParamsError:
 def test_the_packaged_recipe_reads_as_it_is_written(content: dict[str, Any]) -> None:
     values = read_recipe_file(None)
     kept_away = content["pool"].pop("kept_away")
-    content["flow"]["crop_latents"] = tuple(content["flow"]["crop_latents"])
+    for part in DENOISERS:
+        content[part]["crop_latents"] = tuple(content[part]["crop_latents"])
     for section, fields in content.items():
         assert getattr(values, section) == fields, section
     assert kept_away == ["terrasarx-sim", "fucheng1-sim"]
@@ -121,7 +122,7 @@ def test_a_missing_field_is_named(content: dict[str, Any], file: Path, field: st
     assert PACKAGED in error.fix
 
 
-@pytest.mark.parametrize("section", ["pool", "vae", "polish", "flow", "times"])
+@pytest.mark.parametrize("section", ["pool", *TRAINED, "times"])
 def test_a_missing_section_is_named(content: dict[str, Any], file: Path, section: str) -> None:
     del content[section]
     refused(content, file, f"the recipe lacks {section}; expected exactly flow, polish, pool, seed, ")
@@ -223,9 +224,10 @@ def test_what_is_no_finite_number_is_refused(content: dict[str, Any], file: Path
     refused(content, file, f"times.shift is {value!r}, expected a number above 0 to 100")
 
 
-def test_crop_sizes_keep_their_order_and_their_share(content: dict[str, Any], file: Path) -> None:
-    content["flow"]["crop_latents"] = [8, 4, 8]
-    assert read(content, file).flow["crop_latents"] == (8, 4, 8)
+@pytest.mark.parametrize("part", DENOISERS)
+def test_crop_sizes_keep_their_order_and_their_share(content: dict[str, Any], file: Path, part: str) -> None:
+    content[part]["crop_latents"] = [8, 4, 8]
+    assert found(read(content, file), f"{part}.crop_latents") == (8, 4, 8)
 
 
 @pytest.mark.parametrize("value", [[], 48, "48", {48: 1}, None])
@@ -235,9 +237,12 @@ def test_what_is_no_list_of_crop_sizes_is_refused(content: dict[str, Any], file:
 
 
 @pytest.mark.parametrize("item", [0, -4, 4.0, True, "4", None, [4]])
-def test_a_crop_size_that_is_no_count_is_refused(content: dict[str, Any], file: Path, item: object) -> None:
-    content["flow"]["crop_latents"] = [48, item]
-    refused(content, file, f"flow.crop_latents is {item!r}, expected a whole number >")
+@pytest.mark.parametrize("part", DENOISERS)
+def test_a_crop_size_that_is_no_count_is_refused(
+    content: dict[str, Any], file: Path, part: str, item: object
+) -> None:
+    content[part]["crop_latents"] = [48, item]
+    refused(content, file, f"{part}.crop_latents is {item!r}, expected a whole number >")
 
 
 def test_no_sensor_need_be_kept_away(content: dict[str, Any], file: Path) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
+from sarcurate.core.band_limited import resample
 from sarcurate.errors import DataError, HardwareError, ParamsError
 from sarcurate.models.latent import Canvas, LatentSpace, canvas_of
 from sarcurate.models.tiny_base import new_vae
@@ -201,3 +202,48 @@ def test_a_real_autoencoder_is_read_as_its_pipeline_reads_it() -> None:
     assert not latents.requires_grad
     torch.testing.assert_close(latents, (mean - 0.1) * 2.0)
     np.testing.assert_allclose(latent.decode(latents, canvas), sample[:, 0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "model_px"), [((24, 36), None), ((22, 21), None), ((18, 25), 40), ((20, 20), 21)]
+)
+def test_pixels_are_the_decoded_chips_on_their_own_grid(shape: Shape, model_px: int | None) -> None:
+    for vae in (PlainVae(), PlainVae(channels=3)):
+        latent = _space(vae)
+        canvas = latent.canvas(shape, model_px)
+        noise = torch.randn(2, vae.config.in_channels * 4, *canvas.latent_shape(2), dtype=torch.float32)
+        found = latent.pixels(noise, canvas)
+        assert found.shape == (2, *shape)
+        assert found.dtype == torch.float32
+        np.testing.assert_allclose(found.numpy(), latent.decode(noise, canvas), atol=2e-5)
+        chips = _chips(shape)
+        np.testing.assert_allclose(latent.pixels(latent.encode(chips, canvas), canvas), chips, atol=2e-5)
+
+
+@pytest.mark.parametrize(("shape", "model_px"), [((22, 21), None), ((18, 25), 40)])
+def test_gradients_of_pixels_reach_the_latents_and_none_comes_from_the_padding(
+    shape: Shape, model_px: int | None
+) -> None:
+    latent = _space(PlainVae())
+    canvas = latent.canvas(shape, model_px)
+    latents = torch.zeros(2, 4, *canvas.latent_shape(2), requires_grad=True)
+    weights = torch.from_numpy(_chips(shape))
+    (latent.pixels(latents, canvas) * weights).sum().backward()
+    assert latents.grad is not None
+    # Resampling down is linear: what it weighs each pixel by is its answer to that pixel alone.
+    pixels = torch.nn.functional.pixel_shuffle(latents.grad * 4.0, 2)[:, 0]  # scale 4: d latent / d pixel
+    for row, col in ((0, 0), (5, 7), (canvas.model_px[0] - 1, canvas.model_px[1] - 1)):
+        one = np.zeros((1, *canvas.model_px), np.float32)
+        one[0, row, col] = 1
+        expected = float((resample(one, shape) * weights.numpy()[1]).sum())
+        assert float(pixels[1, row, col]) == pytest.approx(expected, abs=1e-5)
+    padding = latent.mask(canvas) == 0
+    assert padding.any()
+    assert not latents.grad[:, :, padding].any()
+    assert latents.grad[:, :, ~padding].any()
+
+
+def test_pixels_of_latents_of_another_canvas_are_refused() -> None:
+    latent = _space(PlainVae())
+    with pytest.raises(DataError, match=r"\(1, 4, 12, 6\), expected \(n, channels, 12, 12\)"):
+        latent.pixels(torch.zeros(1, 4, 12, 6), latent.canvas((24, 24), None))

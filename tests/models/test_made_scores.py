@@ -48,7 +48,7 @@ def judge(tiny_sets: Any, tiny_judged: Any, tiny_params: Callable[..., Any]) -> 
         reference=open_reference(folder),
         network=load_network(folder / NETWORK),
         profile=profiles[1],
-        parents=ParentsOnGrid(source, grids, same_pixels=False),
+        parents=ParentsOnGrid([source], grids, same_pixels=False),
         styles=target,
         null_references=5,
         seed=11,

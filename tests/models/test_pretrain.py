@@ -1,18 +1,15 @@
-"""Pretraining of the small base: resumed it is the uninterrupted one, and its draws follow their rules."""
+"""Pretraining of the small base: resumed it is the uninterrupted one; its folder is what was trained."""
 
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
-from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,8 +23,8 @@ from sarcurate.io import practice_pool
 from sarcurate.io.practice_pool import PoolPlan, Shard, read_shard
 from sarcurate.io.recipe_file import PACKAGED
 from sarcurate.io.sensors import load_profile
-from sarcurate.models import averaged_training, pretrain_flow, pretrain_vae
 from sarcurate.models import pretrain as pretraining
+from sarcurate.models import pretrain_flow
 from sarcurate.models.averaged_training import FlowSettings
 from sarcurate.models.base import (
     BaseRef,
@@ -37,17 +34,14 @@ from sarcurate.models.base import (
     load_vae,
     resolve_base,
 )
-from sarcurate.models.checkpoint import Checkpoint, latest_checkpoint
+from sarcurate.models.checkpoint import latest_checkpoint
 from sarcurate.models.flow import TimeLaw
 from sarcurate.models.pretrain import Recipe, load_recipe, pretrain
-from sarcurate.models.pretrain_flow import LatentShard, draw_batch, train_flow
+from sarcurate.models.pretrain_flow import LatentShard, train_flow
 from sarcurate.models.pretrain_vae import (
     PolishSettings,
     VaeSettings,
-    draw_crops,
     polish_decoder,
-    rate,
-    reconstruction_loss,
     train_vae,
 )
 from sarcurate.models.sampling import SampleSettings, sample_latents
@@ -92,6 +86,7 @@ RECIPE = Recipe(
 )
 CHIPS = 3
 LOG_EVERY = 2
+NEVER = -1
 PROMPT = "SAR image, ground"
 State = dict[str, torch.Tensor]
 OnUpdate = Callable[[int, float], None]
@@ -147,10 +142,10 @@ def work(tmp_path: Path) -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class Plain:
-    """Weights of an uninterrupted training, its checkpoints, and what it told of each update."""
+    """Weights of an uninterrupted training, its folder of checkpoints, and what it told of each update."""
 
     weights: State
-    saved: dict[str, bytes]
+    saved: Path
     told: list[tuple[int, float]]
 
 
@@ -219,10 +214,12 @@ def with_(recipe: Recipe, field: str, value: Any) -> Recipe:
         ("polish.crop_px", 18, "a multiple of 2, at most 16"),
         ("flow.crop_latents", 6, "a multiple of 4, at most 8"),
         ("flow.crop_latents", 12, "a multiple of 4, at most 8"),
+        ("unet.crop_latents", 6, "a multiple of 4, at most 8"),
+        ("unet.crop_latents", 12, "a multiple of 4, at most 8"),
     ],
 )
 def test_sizes_that_do_not_fit_each_other_are_refused(field: str, value: int, expected: str) -> None:
-    given = (8, value) if field == "flow.crop_latents" else value
+    given = (8, value) if field.endswith("crop_latents") else value
     message = f"recipe: {field} is {value}, expected {expected}\nFix: correct {field}"
     with pytest.raises(ParamsError, match=f"^{re.escape(message)}$"):
         with_(RECIPE, field, given)
@@ -236,6 +233,7 @@ def test_sizes_that_do_not_fit_each_other_are_refused(field: str, value: int, ex
         ("vae.crop_px", 16),
         ("polish.crop_px", 16),
         ("flow.crop_latents", (8,)),
+        ("unet.crop_latents", (8,)),
     ],
 )
 def test_largest_and_smallest_sizes_are_taken(field: str, value: Any) -> None:
@@ -249,10 +247,11 @@ def packaged() -> Any:
 
 def test_the_packaged_recipe_fits() -> None:
     recipe, written = load_recipe(None), packaged()
-    written["flow"]["crop_latents"] = tuple(written["flow"]["crop_latents"])
+    for part in ("flow", "unet"):
+        written[part]["crop_latents"] = tuple(written[part]["crop_latents"])
     kept_away = tuple(load_profile(name).sensor_model() for name in written["pool"].pop("kept_away"))
     assert recipe.pool == PoolPlan(**written["pool"], seed=written["seed"], kept_away=kept_away)
-    for part, name in (("vae", "vae"), ("polish", "polish"), ("flow", "flow"), ("law", "times")):
+    for part, name in (*((part, part) for part in ("vae", "polish", "flow", "unet")), ("law", "times")):
         assert asdict(getattr(recipe, part)) == written[name], name
     assert (recipe.seed, recipe.threads) == (written["seed"], written["threads"])
 
@@ -295,16 +294,14 @@ RUNS = {"vae": run_vae, "polish": run_polish, "flow": run_flow}
 
 
 @pytest.fixture(scope="module")
-def plain(made: Made, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Plain]:
-    """Each training by itself, uninterrupted."""
-    runs = {}
+def plain(made: Made, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Plain]]:
+    """Each training by itself, uninterrupted; not to be written to."""
+    runs, folder = {}, tmp_path_factory.mktemp("plain")
     for part, run in RUNS.items():
         told: list[tuple[int, float]] = []
-        work = tmp_path_factory.mktemp(part)
-        weights = run(made, work, lambda *update, told=told: told.append(update))  # type: ignore[misc]
-        runs[part] = Plain(weights, contents(work), told)
-        shutil.rmtree(work)
-    return runs
+        runs[part] = Plain(run(made, folder / part, killed_at(NEVER, told)), folder / part, told)
+    yield runs
+    shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("part", RUNS)
@@ -318,21 +315,18 @@ def test_resumed_training_is_the_uninterrupted_one_to_the_byte(
             RUNS[part](made, work, killed_at(update, told))
         saved.append(steps_in(work))
     assert saved == [[], [2], [2, 4]]
-    resumed = RUNS[part](made, work, killed_at(-1, told))
+    resumed = RUNS[part](made, work, killed_at(NEVER, told))
     assert same(resumed, plain[part].weights)
-    assert contents(work) == plain[part].saved
+    assert contents(work) == contents(plain[part].saved)
     assert told == [plain[part].told[update] for update in (0, 1, 0, 1, 2, 3, 2, 3, 4, 4)]
     assert [update for update, _ in plain[part].told] == list(range(5))
 
 
 @pytest.mark.parametrize("part", RUNS)
 def test_finished_training_is_read_back_without_another_update(
-    part: str, made: Made, plain: dict[str, Plain], work: Path
+    part: str, made: Made, plain: dict[str, Plain]
 ) -> None:
-    for name, saved in plain[part].saved.items():
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).write_bytes(saved)
-    assert same(RUNS[part](made, work, no_update), plain[part].weights)
+    assert same(RUNS[part](made, plain[part].saved, no_update), plain[part].weights)
 
 
 @pytest.mark.parametrize(
@@ -385,21 +379,25 @@ def test_how_often_is_saved_decides_nothing(
     assert steps_in(work) == [5]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("part", "updates"), [("vae", 80), ("polish", 160), ("flow", 32)])
 def test_training_lowers_the_loss(part: str, updates: int, made: Made, work: Path) -> None:
     recipe = RECIPE
     for name, value in (("updates", updates), ("save_every", updates), ("batch_size", 8)):
         recipe = with_(recipe, f"{part}.{name}", value)
     told: list[tuple[int, float]] = []
-    RUNS[part](made, work, killed_at(-1, told), recipe)
+    RUNS[part](made, work, killed_at(NEVER, told), recipe)
     losses = [loss for _, loss in told]
     assert np.mean(losses[-updates // 4 :]) < 0.8 * np.mean(losses[: updates // 4])
 
 
 def test_prompts_reach_the_training(made: Made, plain: dict[str, Plain], work: Path) -> None:
-    told = [replace(shard, rows=labelled(CHIPS)) for shard in made.latents()]
-    renamed = dict(train_flow(told, FLOW, LAW, SEED, work, quiet).state_dict())
-    assert not same(renamed, plain["flow"].weights)
+    renamed = [
+        LatentShard(shard.latents, [row | {"label": "Su-57"} for row in shard.rows])
+        for shard in made.latents()
+    ]
+    weights = dict(train_flow(renamed, FLOW, LAW, SEED, work, quiet).state_dict())
+    assert not same(weights, plain["flow"].weights)
 
 
 def test_text_encoders_are_trained_too(plain: dict[str, Plain]) -> None:
@@ -424,9 +422,10 @@ def with_callbacks(patch: pytest.MonkeyPatch, callbacks: dict[str, OnUpdate]) ->
 
 def killed_while_latents_are_written(path: Path, latents: NDArray[np.float16]) -> None:
     with path.open("wb") as file:
+        if path.name.startswith("00001"):
+            file.write(latents.tobytes()[:100])
+            raise KilledError
         np.lib.format.write_array(file, latents)
-    if path.name.startswith("00001"):
-        raise KilledError
 
 
 def test_resumed_pretraining_writes_the_bytes_of_the_uninterrupted_one(made: Made, work: Path) -> None:
@@ -455,7 +454,9 @@ def test_a_lost_base_is_written_again_without_another_update(
     made: Made, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_callbacks(monkeypatch, dict.fromkeys(("autoencoder", "decoder", "transformer"), no_update))
+    torch.set_num_threads(RECIPE.threads + 1)
     pretrain(RECIPE, made.work, work / "again", 1)
+    assert torch.get_num_threads() == RECIPE.threads
     assert contents(work / "again") == contents(made.out)
 
 

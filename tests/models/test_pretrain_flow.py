@@ -5,13 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from numpy.typing import NDArray
 
+from sarcurate.models import pretrain_flow
 from sarcurate.models.averaged_training import FlowSettings
-from sarcurate.models.pretrain_flow import LatentShard, draw_batch
+from sarcurate.models.flow import LossWeighting, TimeLaw, flow_losses
+from sarcurate.models.pretrain_flow import LatentShard, draw_batch, train_flow
 
 FLOW = FlowSettings(
     updates=5,
@@ -111,3 +116,31 @@ def test_chips_without_an_object_are_told_as_ground() -> None:
     assert all(prompt.split(", ")[:2] == ["SAR image", "ground"] for prompt in prompts)
 
 
+def test_every_update_draws_other_chips_noise_and_times(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[list[torch.Tensor]] = []
+
+    def spy(velocity: Any, *given: Any) -> torch.Tensor:
+        *tensors, weighting = given
+        drawn.append(tensors)
+        assert weighting is LossWeighting.VELOCITY
+        return flow_losses(velocity, *given)
+
+    monkeypatch.setattr(pretrain_flow, "flow_losses", spy)
+    values = np.random.default_rng(0).normal(size=(500, 4, 8, 8)).astype(np.float16)
+    settings = replace(FLOW, crop_latents=(8,))
+    train_flow(
+        [LatentShard(values, labelled(500))],
+        settings,
+        TimeLaw(0.0, 1.0, 1.0),
+        5,
+        tmp_path,
+        lambda made, loss: None,
+    )
+    for kind, expected in zip(zip(*drawn, strict=True), ((4, 8, 8), (4, 8, 8), ()), strict=True):
+        assert all(tensor.shape == (2, *expected) for tensor in kind)
+        assert len({tensor.numpy().tobytes() for tensor in kind}) == FLOW.updates
+    assert {chip.numpy().tobytes() for latents, _, _ in drawn for chip in latents} <= {
+        chip.astype(np.float32).tobytes() for chip in values
+    }

@@ -48,22 +48,55 @@ def encoded(vae: Any, chips: NDArray[np.floating]) -> torch.Tensor:
     return latents
 
 
-def test_polishing_changes_no_latent(made: Made, work: Path) -> None:
-    vae = untrained_vae()
-    stored = untrained_vae()
+def chips() -> list[NDArray[np.float16]]:
+    """Two shards of three chips of 16 px."""
+    values = np.random.default_rng(0).normal(-0.3, 0.3, (2, 3, 16, 16))
+    return list(np.clip(values, -1, 1).astype(np.float16))
+
+
+def untrained_vae() -> Any:
+    torch.manual_seed(11)
+    return new_vae()
+
+
+def quiet(made: int, loss: float) -> None:
+    pass
+
+
+def test_polishing_changes_no_latent(tmp_path: Path) -> None:
+    vae, stored = untrained_vae(), untrained_vae()
     stored.encoder.to(torch.bfloat16).to(torch.float32)
-    polish_decoder(vae, made.chips(), POLISH, VAE, SEED, work, quiet)
-    chips = np.concatenate(made.chips())[:, None]
-    assert torch.equal(encoded(vae, chips), encoded(stored, chips))
-    assert same(dict(vae.encoder.state_dict()), dict(stored.encoder.state_dict()))
+    polish_decoder(vae, chips(), POLISH, VAE, 5, tmp_path, quiet)
+    every = np.concatenate(chips())[:, None]
+    assert torch.equal(encoded(vae, every), encoded(stored, every))
+    for name, weights in vae.encoder.state_dict().items():
+        assert torch.equal(weights, stored.encoder.state_dict()[name]), name
     for name, weights in vae.decoder.state_dict().items():
         assert not torch.equal(weights, stored.decoder.state_dict()[name]), name
 
 
-def test_declared_mean_and_spread_are_those_of_the_latents(made: Made, work: Path) -> None:
-    vae: Any = train_vae(made.chips(), VAE, SEED, work, quiet)
-    chips = draw_crops(made.chips(), 400, 16, (0.6, 1.3), np.random.default_rng(1))
-    scaled = (encoded(vae, chips) - vae.config.shift_factor) * vae.config.scaling_factor
+def test_every_update_draws_other_crops_and_other_noise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[bytes] = []
+
+    def spy(*given: Any) -> NDArray[np.float32]:
+        drawn.append(draw_crops(*given).tobytes())
+        return np.zeros((2, 1, 8, 8), np.float32)
+
+    monkeypatch.setattr(pretrain_vae, "draw_crops", spy)
+    monkeypatch.setattr(pretrain_vae, "_declare_spread", lambda *_: None)
+    still, losses = replace(VAE, learning_rate=1e-12), []
+    train_vae(chips(), still, 5, tmp_path / "vae", lambda _, loss: losses.append(loss))
+    polish_decoder(untrained_vae(), chips(), POLISH, VAE, 5, tmp_path / "polish", quiet)
+    assert len(set(drawn)) == len(drawn) == VAE.updates + POLISH.updates
+    assert len(set(losses)) == VAE.updates
+
+
+def test_declared_mean_and_spread_are_those_of_the_latents(tmp_path: Path) -> None:
+    vae: Any = train_vae(chips(), VAE, 5, tmp_path, quiet)
+    crops = draw_crops(chips(), 400, 16, (0.6, 1.3), np.random.default_rng(1))
+    scaled = (encoded(vae, crops) - vae.config.shift_factor) * vae.config.scaling_factor
     assert float(scaled.mean()) == pytest.approx(0.0, abs=0.03)
     assert float(scaled.std()) == pytest.approx(1.0, rel=0.03)
 
@@ -190,11 +223,19 @@ def test_a_picture_on_its_head_keeps_its_spectrum() -> None:
     assert loss_of(turned, speckle(), weighted(spectrum=1.0)) == pytest.approx(plain, rel=1e-4)
 
 
+@pytest.mark.parametrize("border", [(0, slice(None)), (-1, slice(None)), (slice(None), 0), (slice(None), -1)])
+def test_spectra_are_those_of_windowed_pictures(border: Any) -> None:
+    """The Hann window is 0 along the borders, so that what stands there belongs to no spectrum."""
+    again = speckle()
+    again[(..., *border)] += period(2, 0)[:, 0]
+    plain = loss_of(again, speckle(), weighted())
+    assert plain > 0.05
+    assert loss_of(again, speckle(), weighted(spectrum=1.0)) == pytest.approx(plain, abs=1e-4)
+
+
 def test_divergence_is_that_of_a_unit_gaussian() -> None:
     mean, logvar = speckle(seed=2), speckle(seed=3)
     law = torch.distributions.Normal(mean, torch.exp(0.5 * logvar))
     expected = torch.distributions.kl_divergence(law, torch.distributions.Normal(0.0, 1.0)).mean()
     found = pretrain_vae._divergence(SimpleNamespace(mean=mean, logvar=logvar))
     torch.testing.assert_close(found, expected)
-
-

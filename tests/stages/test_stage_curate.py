@@ -94,7 +94,7 @@ def test_metrics_count_the_selection(tiny_judged: Any, scores: pd.DataFrame) -> 
     selection = read_selection(tiny_judged.selection())
     assert numbers["selection_revision"] == selection.revision
     assert (numbers["n_made"], numbers["n_kept"]) == (len(scores), len(selection.kept))
-    assert list(numbers["funnel"]) == ["physics", "psd"]
+    assert list(numbers["funnel"]) == ["physics", "psd", "migrated", "migrated-generated"]
     for name, steps in numbers["funnel"].items():
         counts = list(steps.values())
         assert [next(iter(steps)), list(steps)[-1]] == ["made", "kept"]

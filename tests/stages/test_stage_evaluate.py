@@ -179,10 +179,10 @@ CURATED_ARMS = [
 
 
 @pytest.fixture(scope="module")
-def some_kept(tiny_sets: Any) -> Selection:
+def some_kept(tiny_judged: Any) -> Selection:
     """Three physics chips are kept, the last of them under the other label; no psd chip is."""
     choices = []
-    for name, path in tiny_sets.made().items():
+    for name, path in tiny_judged.made().items():
         rows = list(open_chipset(path, splits=("train",)).rows())
         keep = [row["chip_id"] for row in rows if name == "physics"][1:4]
         for row in rows:

@@ -46,9 +46,10 @@ def _made(tiny_judged: Any) -> report.Generation:
 def inputs(tiny_sets: Any, tiny_judged: Any, tiny_evaluation: Any) -> report.Inputs:
     parts, outputs = tiny_sets.parts(), tiny_evaluation.outputs
     real = {"source": parts["source-train"], "target": parts["target-train"]}
-    sets = {**real, "generated": tiny_judged.generated(), **tiny_sets.made()}
+    sets = {**real, "generated": tiny_judged.generated(), **tiny_judged.made()}
     judged, made = _judged(tiny_judged), _made(tiny_judged)
-    return report.Inputs(outputs.metrics, outputs.curves, judged, made, sets)
+    moved = report.Migration(tiny_judged.migration().metrics, tiny_judged.migration().curve)
+    return report.Inputs(outputs.metrics, outputs.curves, judged, made, moved, sets)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,9 @@ def test_a_hostile_class_name_is_escaped(
     with ChipSetWriter(tmp_path / "chips", header) as writer:
         for index, label in enumerate([HOSTILE, "F-16"]):
             pixels = np.random.default_rng(index).exponential(size=(8, 8)).astype(np.float32)
-            row = {"chip_id": f"{index:024d}", "origin": "real", "label": label, "group_id": str(index)}
+            chip_id = f"{index:024d}"
+            row = {"chip_id": chip_id, "origin": "real", "label": label, "group_id": str(index)}
+            row |= {"parents": [chip_id], "style_ids": [chip_id]}
             writer.add(row | {"azimuth_spacing_m": 1.0, "range_spacing_m": 1.0}, pixels)
     params = tiny_params()
     dataset = params.dataset.model_copy(update={"classes": [HOSTILE, "F-16"]})
@@ -157,7 +160,10 @@ def test_a_hostile_class_name_is_escaped(
         outputs.curves,
         _judged(tiny_judged),
         _made(tiny_judged),
-        dict.fromkeys(("source", "target"), tmp_path / "chips"),
+        report.Migration(tiny_judged.migration().metrics, tiny_judged.migration().curve),
+        dict.fromkeys(
+            ("source", "generated", "migrated", "migrated-generated", "target"), tmp_path / "chips"
+        ),
     )
     report.run(params.model_copy(update={"dataset": dataset}), inputs, tmp_path / "report")
     text = (tmp_path / "report" / "index.html").read_text()

@@ -27,6 +27,9 @@ def _train(path: Path) -> ChipSet:
     return open_chipset(path, splits=("train",))
 
 
+MADE = ("physics", "psd", "migrated", "migrated-generated")
+
+
 def _outputs(folder: Path) -> score.Outputs:
     return score.Outputs(*(folder / field.name for field in fields(score.Outputs)))
 
@@ -41,7 +44,7 @@ def inputs(tiny_sets: Any, tiny_judged: Any) -> score.Inputs:
         references["source"],
         references["target"],
         tiny_judged.generated(),
-        tiny_sets.made(),
+        tiny_judged.made(),
     )
 
 
@@ -59,9 +62,9 @@ def quality(tiny_judged: Any) -> dict[str, Any]:
 # --- tables
 
 
-def test_every_made_chip_has_one_row_with_the_name_of_its_set(scores: pd.DataFrame, tiny_sets: Any) -> None:
-    assert scores["set"].unique().tolist() == ["physics", "psd"]
-    for name, path in tiny_sets.made().items():
+def test_every_made_chip_has_one_row_with_the_name_of_its_set(scores: pd.DataFrame, tiny_judged: Any) -> None:
+    assert scores["set"].unique().tolist() == list(MADE)
+    for name, path in tiny_judged.made().items():
         rows, manifest = scores[scores["set"] == name], _train(path).manifest
         for column in IDENTITY:
             assert rows[column].tolist() == manifest[column].tolist(), column
@@ -135,7 +138,7 @@ def test_numbers_are_finite_or_absent_with_a_reason(quality: dict[str, Any]) -> 
 def test_sets_are_the_made_ones_and_the_source_as_the_gap(
     quality: dict[str, Any], inputs: score.Inputs, tiny_params: Callable[..., Any]
 ) -> None:
-    assert list(quality["sets"]) == ["source", "physics", "psd"]
+    assert list(quality["sets"]) == ["source", *MADE]
     section = tiny_params().score
     assert (quality["interval_level"], quality["draws"]) == (section.interval_level, section.bootstrap_draws)
     assert quality["real"]["n_chips"] == len(_train(inputs.target_train).manifest)
@@ -156,11 +159,11 @@ def test_the_median_looks_are_those_of_the_tables(
 
 def test_pooled_laws_are_those_of_every_set(tiny_judged: Any, tiny_sets: Any) -> None:
     laws = pd.read_csv(tiny_judged.scores().marginal)
-    assert laws["set"].unique().tolist() == ["target", "source", "physics", "psd"]
+    assert laws["set"].unique().tolist() == ["target", "source", *MADE]
     for name, law in laws.groupby("set"):
         np.testing.assert_allclose(law["probability"], QUANTILE_LEVELS)
         assert law["intensity_db"].is_monotonic_increasing
-        path = tiny_sets.made().get(str(name)) or tiny_sets.parts()[f"{name}-train"]
+        path = tiny_judged.made().get(str(name)) or tiny_sets.parts()[f"{name}-train"]
         chips = _train(path)
         pooled = np.stack([chips.intensity(chip_id) for chip_id in chips.manifest["chip_id"]]).astype(float)
         level = 10 * np.log10(np.quantile(pooled, QUANTILE_LEVELS[300]))
@@ -179,7 +182,7 @@ def test_generated_chips_are_held_against_the_source(
     assert table["chip_id"].tolist() == _train(inputs.generated).manifest["chip_id"].tolist()
     assert not set(PAIRS) & set(table.columns)
     quality = json.loads(tiny_judged.scores().generated_quality.read_text())
-    assert list(quality["sets"]) == ["generated"]
+    assert list(quality["sets"]) == ["source", *MADE]
     assert not [name for name in quality["sets"]["generated"] if name.startswith("gap_closed")]
     assert quality["real"]["n_chips"] == len(_train(inputs.source_train).manifest)
 
