@@ -61,7 +61,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache: Path) -> list[s
     generated = open_chipset(inputs.generated, splits=("train",))
     require_validated_revisions(inputs.validated, {"source": source.revision, "target": target.revision})
     section = params.migrate
-    migration = Migration(_job(params, source, target, inputs), cache)
+    migration = Migration(migration_job(params, source, target, inputs), cache)
     done = {
         SOURCE: migration.run(source, section.source_per_class, "migrating source chips", outputs.migrated),
         GENERATED: migration.run(
@@ -72,7 +72,8 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache: Path) -> list[s
     return [_line(name, made) for name, made in done.items()]
 
 
-def _job(params: Params, source: ChipSet, target: ChipSet, inputs: Inputs) -> MigrationJob:
+def migration_job(params: Params, source: ChipSet, target: ChipSet, inputs: Inputs) -> MigrationJob:
+    """What the params migrate."""
     section = params.migrate
     layers = section.layers if isinstance(section.layers, str) else tuple(section.layers)
     return MigrationJob(

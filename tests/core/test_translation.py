@@ -11,7 +11,7 @@ from sarcurate.core.grid import SensorGrid
 from sarcurate.core.marginal import QUANTILE_LEVELS, ln_floor, ln_intensity, match_quantiles
 from sarcurate.core.speckle import correlated_speckle, window_enl
 from sarcurate.core.spectrum import log_psd_distance, mean_power_spectrum
-from sarcurate.core.translation import SourceStatistics, fit_source, fit_target, physics, psd
+from sarcurate.core.translation import SourceStatistics, fit_source, fit_target, physics, psd, regridded
 from sarcurate.errors import DataError
 
 FINE = SensorGrid(1.0, 1.0, 1.0, 1.0)
@@ -91,6 +91,28 @@ def test_psd_reaches_the_spectrum(same_pixels: bool) -> None:
     assert log_psd_distance(ln_psd(made), target.ln_psd, angular_bins=4) < 0.15
     assert log_psd_distance(ln_psd(train), target.ln_psd, angular_bins=4) > 0.3
     np.testing.assert_allclose(ln_quantiles(made), ln_quantiles(target_chips), atol=0.1)
+
+
+def test_regridded_chips_are_means_over_the_targets_pixels_and_nothing_else() -> None:
+    """No smoothing to the target's 3 m, no speckle, no marginal."""
+    train = speckle(8, 64, 1, 0.886, 1)
+    target = fit_target(speckle(8, 40, 4, 0.4, 2, gain=50), COARSE)
+    source = fit_source(train, FINE, target, same_pixels=False, seed=4)
+    for chip in train:
+        made = regridded(chip, source, target)
+        assert made.dtype == np.float32
+        np.testing.assert_allclose(made, chip.reshape(32, 2, 32, 2).mean(axis=(1, 3)), rtol=1e-5)
+
+
+def test_regridded_chips_of_same_pixels_are_untouched() -> None:
+    train = speckle(6, 48, 1, 0.886, 1)
+    target = fit_target(speckle(6, 40, 4, 0.5, 2), COARSE)
+    source = fit_source(train, FINE, target, same_pixels=True, seed=4)
+    for chip in train:
+        np.testing.assert_array_equal(regridded(chip, source, target), chip)
+    same_grid = fit_source(train, COARSE, fit_target(train, COARSE), same_pixels=False, seed=4)
+    moved = regridded(train[0], same_grid, fit_target(train, COARSE))
+    np.testing.assert_allclose(moved, train[0], rtol=1e-3, atol=1e-4)
 
 
 def test_a_sensor_translated_to_itself_is_itself() -> None:
