@@ -107,7 +107,17 @@ def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
 def test_every_stage_after_validate_waits_for_it_and_sees_only_its_note(path: Path) -> None:
     stages = _stages(path)
     later = list(stages)[list(stages).index("validate") + 1 :]
-    assert later == ["reference", "tune", "generate", "translate", "score", "curate", "evaluate", "report"]
+    assert later == [
+        "reference",
+        "tune",
+        "generate",
+        "migrate",
+        "translate",
+        "score",
+        "curate",
+        "evaluate",
+        "report",
+    ]
     for name in later:
         deps = set(_paths(stages[name].get("deps")))
         assert set(_outs(stages["validate"])) & deps == {"data/validated.json"}, name

@@ -24,7 +24,7 @@ from ruamel.yaml import YAML
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
     *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
-    *("translate", "score", "curate", "evaluate", "report"),
+    *("migrate", "translate", "score", "curate", "evaluate", "report"),
 ]
 JUDGED = ["curate", "evaluate", "report"]  # what a gate or a verdict costs
 WEIGHTS = ".sarcurate/cache/evaluate/*/[!.]*/weights.safetensors"  # unfinished entries are hidden folders

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
     *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
-    *("translate", "score", "curate", "evaluate", "report"),
+    *("migrate", "translate", "score", "curate", "evaluate", "report"),
 ]
 FOOTPRINT_M = 72.0  # 32 px or more on both sensors, as the reference needs
 CLASSES = ["B-52", "F-16"]
@@ -87,7 +87,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, tiny_data: Callable[...,
         "target": _products(str(folder / "new.csv"), path=str(slc)),
     }
     params["split"]["target"]["train_per_class"] = 5
-    params |= {name: tiny_data()[name] for name in ("tune", "generate")}
+    params |= {name: tiny_data()[name] for name in ("tune", "generate", "migrate")}
     params["evaluate"] |= {"seeds": 1, "image_px": 32, "updates": 2, "batch_size": 4, "threads": 1}
     params["evaluate"]["bootstrap_draws"] = 200
     yaml.dump(params, root / "params.yaml")

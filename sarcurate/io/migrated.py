@@ -13,6 +13,7 @@ from sarcurate.core.grid import SensorGrid
 from sarcurate.errors import DataError
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet
+from sarcurate.io.generated import UNKNOWN_LICENCE
 from sarcurate.io.sensors import SensorProfile
 
 ORIGIN = "migrated"
@@ -109,13 +110,22 @@ def chosen_contents(contents: ChipSet, per_class: int | None) -> list[dict[str, 
 
 
 def manifest_row(
-    recipe: Recipe, content: Mapping[str, Any], grid: SensorGrid, profile: SensorProfile, extractor: str
+    recipe: Recipe,
+    content: Mapping[str, Any],
+    target: ChipSet,
+    grid: SensorGrid,
+    profile: SensorProfile,
+    extractor: str,
 ) -> dict[str, Any]:
-    """Row of a migrated chip: its content's scene and aspect, the target's sensor and grid.
+    """Row of a migrated chip: its content's scene and aspect, the target's sensor and grid, both licences.
 
     Args:
-        content: its row; extractor: name and hash, for people.
+        content: its row; target: that the styles are from; extractor: name and hash, for people.
     """
+    table = target.manifest
+    of_styles = table["licence"][table["chip_id"].isin(recipe.style_ids)]
+    styles = sorted({str(found) for found in of_styles.fillna(UNKNOWN_LICENCE)})
+    licence = f"{content['licence'] or UNKNOWN_LICENCE}; styled after chips under: {', '.join(styles)}"
     return {name: content[name] for name in _KEPT} | {
         "chip_id": recipe.chip_id,
         "origin": ORIGIN,
@@ -131,7 +141,7 @@ def manifest_row(
         "seed": recipe.seed,
         "recipe_sha256": recipe.sha256,
         "source_path": extractor,
-        "licence": content["licence"],
+        "licence": licence,
     }
 
 

@@ -30,12 +30,12 @@ def grid(rows: Sequence[Sequence[Shown | None]], labels: Sequence[str], columns:
     """
     with canvas(1.5 * len(columns) + 0.3, 1.75 * len(labels) + 0.3) as (figure, png):
         axes = figure.subplots(len(labels), len(columns), squeeze=False)
+        for axis, column in zip(axes[0], columns, strict=True):
+            axis.set_title(printable(column), fontsize=8)
         for across, own, label in zip(axes, rows, labels, strict=True):
-            for axis, shown, column in zip(across, own, columns, strict=True):
+            for axis, shown in zip(across, own, strict=True):
                 axis.set_xticks([])
                 axis.set_yticks([])
-                if across is axes[0]:
-                    axis.set_title(printable(column), fontsize=8)
                 if shown is None:
                     axis.set_axis_off()
                     continue

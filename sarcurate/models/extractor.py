@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sarcurate.errors import HardwareError, ParamsError
 from sarcurate.models.attention_capture import PRESETS, AttentionCapture, Captured, preset_layers
 from sarcurate.models.latent import LatentSpace
 from sarcurate.models.pipeline_files import Layout, files_sha256, part_classes, pipeline_class, pipeline_files
@@ -63,7 +64,14 @@ def resolve_extractor(ref: ExtractorRef) -> PipelineFolder:
     """
     wanted = Wanted("extractor", ref.where, ref.revision, BUNDLED, "migrate.extractor")
     path, name = locate(wanted)
-    parts = [part for part, found in part_classes(path, LAYOUT).items() if found is not None]
+    classes = part_classes(path, LAYOUT)
+    lacking = [part for part in _SECOND if classes[part] is None]
+    if lacking and pipeline_class(path) == _XL:
+        raise HardwareError(
+            f"extractor {path}: its index has no {lacking[0]}, which XL reads prompts by",
+            fix="copy or download the folder again, whole",
+        )
+    parts = [part for part, found in classes.items() if found is not None]
     return PipelineFolder(path, files_sha256(path, pipeline_files(path, LAYOUT, parts)), name)
 
 
@@ -102,7 +110,16 @@ class Extractor:
         return told.expand(len(latents), -1)
 
     def times(self, n: int) -> list[int]:
-        """``n`` times from noisy to clean, spread evenly as the sampler of Song et al. (2021) spaces them."""
+        """``n`` times from noisy to clean, spread evenly as the sampler of Song et al. (2021) spaces them.
+
+        Raises:
+            ParamsError: for more times than it was trained on.
+        """
+        if not 1 <= n <= self.train_times:
+            raise ParamsError(
+                f"migration: {n} timesteps, the extractor knows {self.train_times}",
+                fix="lower migrate.timesteps, and take more migrate.iterations instead",
+            )
         step = self.train_times // n
         return [place * step + 1 for place in range(n)][::-1]
 

@@ -111,7 +111,10 @@ class Migration:
             self._folder, job.extractor.layers, job.precision, self._device
         )
         target = job.fitted.like
-        self._pool: Pool = fit_pool([target.intensity(chip) for chip in target.manifest["chip_id"]])
+        self._pool: Pool = fit_pool(
+            [target.intensity(chip) for chip in target.manifest["chip_id"]],
+            needs_speckle=job.settings.mode == "robust" and job.settings.speckle_weight > 0,
+        )
         self._batch_size = job.settings.batch_size
         self._shared = _shared(job, self._folder, self._extractor)
 
@@ -165,9 +168,8 @@ class Migration:
         """Migrate a batch and keep it; in halves from where memory runs out on."""
         starts = [self.start_of(recipe, contents) for recipe in batch]
         while True:
-            migrator = self._migrator(batch, shape)
             try:
-                made = self._migrate(migrator, batch, starts)
+                made = self._migrate(self._migrator(batch, shape), batch, starts)
                 break
             except RuntimeError as error:
                 if not is_no_memory(error):
@@ -179,7 +181,12 @@ class Migration:
                     fix="lower migrate.model_px, take a smaller migrate.extractor, or a larger device",
                 )
             self._batch_size //= 2
-        refuse_broken(np.stack([one.values for one in made]), [recipe.content for recipe in batch])
+        refuse_broken(
+            np.stack([one.values for one in made]),
+            [recipe.content for recipe in batch],
+            what="what was migrated of",
+            fix="lower migrate.learning_rate, or set migrate.precision: fp32",
+        )
         for recipe, one in zip(batch, made, strict=True):
             self._keep(recipe, one)
 
@@ -248,7 +255,9 @@ class Migration:
         told = extractor_text(self._folder.name, self._folder.sha256)
         with ChipSetWriter(out, replace(fitted.like.header, split="train")) as writer:
             for recipe in recipes:
-                row = manifest_row(recipe, rows[recipe.content], fitted.target.grid, fitted.profile, told)
+                row = manifest_row(
+                    recipe, rows[recipe.content], fitted.like, fitted.target.grid, fitted.profile, told
+                )
                 pixels = from_intensity(self._kept(recipe, _CHIP), fitted.like.header.radiometry)
                 writer.add(row, pixels)
 

@@ -75,9 +75,16 @@ class MigrationSettings:
     def __post_init__(self) -> None:
         if self.mode not in ("paper", "robust"):
             raise ParamsError(f"migration: mode is {self.mode}", fix="take paper or robust")
-        for name in ("timesteps", "iterations", "pixel_every", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ParamsError(f"migration: {name} is {getattr(self, name)}", fix="take 1 or more")
+        for name in ("timesteps", "iterations", "pixel_every", "batch_size", "patience"):
+            found = getattr(self, name)
+            if found is not None and found < 1:
+                raise ParamsError(f"migration: {name} is {found}", fix="take 1 or more")
+        for name in ("learning_rate", "content_weight", "speckle_weight", "spectrum_weight"):
+            found, least = getattr(self, name), name == "learning_rate"
+            if not (math.isfinite(found) and (found > 0 if least else found >= 0)):
+                raise ParamsError(
+                    f"migration: {name} is {found}", fix=f"take a number {'above' if least else 'from'} 0"
+                )
 
     @property
     def uses_pixels(self) -> bool:
@@ -199,10 +206,10 @@ class _Batch:
                 terms[:, -1].sum().backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 traces.append(terms.detach().cpu().numpy())
-                self._refuse_not_finite(traces[-1])
+                self._refuse_not_finite(traces[-1], watch.going)
             going = torch.from_numpy(watch.going).to(latents.device)
             result[going] = latents.detach()[going]
-            if not watch.look(np.stack(traces[-settings.iterations :])[:, :, :2].sum(axis=(0, 2))):
+            if not watch.look(self._without_pixels(traces[-settings.iterations :])):
                 break
         return result.cpu(), _told(traces, watch.stopped, settings.iterations)
 
@@ -260,8 +267,14 @@ class _Batch:
         found = allowed_reads(targets, styles, canvas, grids)
         return [mask.to(self._content_latents.device) for mask in found]
 
-    def _refuse_not_finite(self, losses: NDArray[np.float32]) -> None:
-        bad = np.flatnonzero(~np.isfinite(losses[:, -1]))
+    def _without_pixels(self, traces: Sequence[NDArray[np.float32]]) -> NDArray[np.floating]:
+        """(n,) mean over some updates of the terms that every update has, weighted."""
+        distillation, content = np.mean(traces, axis=0)[:, :2].T
+        weighted: NDArray[np.floating] = distillation + self._m.settings.content_weight * content
+        return weighted
+
+    def _refuse_not_finite(self, losses: NDArray[np.float32], going: NDArray[np.bool_]) -> None:
+        bad = np.flatnonzero(~np.isfinite(losses[:, -1]) & going)
         if len(bad):
             raise DataError(
                 f"migrating {self._contents[bad[0]].name}: the loss is {losses[bad[0], -1]}",

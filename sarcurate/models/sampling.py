@@ -158,8 +158,21 @@ def sample_latents(
     return torch.cat(parts) if parts else torch.empty(0, *latent_shape)
 
 
-def refuse_broken(values: NDArray[np.floating], chip_ids: Sequence[str]) -> None:
+_DRAW_ANEW = (
+    "lower generate.guidance, tune for fewer steps or at a lower rate, or set generate.precision: fp32"
+)
+
+
+def refuse_broken(
+    values: NDArray[np.floating],
+    chip_ids: Sequence[str],
+    what: str = "generated chip",
+    fix: str = _DRAW_ANEW,
+) -> None:
     """Refuse chips (n, rows, cols) of model space that are not finite, black or constant.
+
+    Args:
+        what: they are called; fix: what to do about it.
 
     Raises:
         DataError: naming the first such chip, and what to do.
@@ -167,11 +180,7 @@ def refuse_broken(values: NDArray[np.floating], chip_ids: Sequence[str]) -> None
     for chip, chip_id in zip(values, chip_ids, strict=True):
         found = _broken(chip)
         if found:
-            raise DataError(
-                f"generated chip {chip_id} {found}",
-                fix="lower generate.guidance, tune for fewer steps or at a lower rate, or set "
-                "generate.precision: fp32",
-            )
+            raise DataError(f"{what} {chip_id} {found}", fix=fix)
 
 
 def _broken(chip: NDArray[np.floating]) -> str:

@@ -59,13 +59,23 @@ class Pool:
     spectrum_floor: float
 
 
-def fit_pool(chips: Sequence[NDArray[np.floating]]) -> Pool:
+def fit_pool(chips: Sequence[NDArray[np.floating]], *, needs_speckle: bool = True) -> Pool:
     """The pool of real train chips (rows, cols) of linear intensity; sizes may differ.
 
+    Args:
+        chips: two or more.
+        needs_speckle: False where its speckle is not asked for, and need not be known.
+
     Raises:
-        DataError: for chips without any homogeneous window.
+        DataError: for fewer chips, or none with a homogeneous window.
     """
     import torch
+
+    if len(chips) < 2:
+        raise DataError(
+            f"{len(chips)} real train chip: how far such chips are apart cannot be told",
+            fix="give two or more real train chips of the target",
+        )
 
     logs, sums = [], []
     for chip in chips:
@@ -74,6 +84,8 @@ def fit_pool(chips: Sequence[NDArray[np.floating]]) -> Pool:
         kept = torch.from_numpy(homogeneous_windows(chip[None]))
         sums.append(_window_sums(image, kept)[0].double().numpy())
     totals = np.sum(sums, axis=0)
+    if not totals[0] > 0 and not needs_speckle:
+        totals = np.array([1.0, 1.0, 0.0])
     if not totals[0] > 0:
         raise DataError(
             f"speckle of {len(chips)} real train chips: no homogeneous window in any of them",
@@ -85,7 +97,8 @@ def fit_pool(chips: Sequence[NDArray[np.floating]]) -> Pool:
     speckle = [
         _cumulant_distance(own[1] / own[0], own[2] / own[0], variance, third) for own in sums if own[0]
     ]
-    return Pool(mean_log, float(variance), float(third), float(np.median(speckle)), float(np.median(apart)))
+    floor = float(np.median(speckle)) if speckle else 1.0
+    return Pool(mean_log, float(variance), float(third), floor, float(np.median(apart)))
 
 
 def robust_terms(intensity: Tensor, windows: Tensor, pool: Pool) -> SpeckleTerms:
@@ -131,14 +144,15 @@ def log_psd(intensity: Tensor) -> Tensor:
     _, rows, cols = intensity.shape
     window = torch.from_numpy(_window(rows, cols)).to(intensity)
     contrast = (intensity / intensity.mean((1, 2), keepdim=True) - 1) * window
-    power = torch.fft.fft2(contrast, norm="ortho").abs() ** 2
-    flat = power.flatten(1)
+    transformed = torch.fft.fft2(contrast, norm="ortho")
+    flat = (transformed.real**2 + transformed.imag**2).flatten(1)
     low, rings, sectors = POLAR_BINS
     bins = polar_bins((rows, cols), low, rings, sectors)
     order = torch.from_numpy(bins.order).to(intensity.device)
     counts = np.diff(bins.starts, append=len(bins.order))
     means = torch.stack([part.mean(1) for part in flat[:, order].split(counts.tolist(), dim=1)], dim=1)
-    total = (flat.sum(1) - flat[:, 0]) / (rows * cols - 1)
+    # A flat chip has no power to be relative to.
+    total = ((flat.sum(1) - flat[:, 0]) / (rows * cols - 1)).clamp(min=POWER_FLOOR)
     return torch.log((means / total[:, None]).clamp(min=POWER_FLOOR)).view(-1, rings, sectors)
 
 

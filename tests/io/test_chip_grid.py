@@ -68,7 +68,7 @@ def grids(source: ChipSet, target: ChipSet, profile: SensorProfile) -> tuple[Sen
 def test_parents_come_on_the_targets_grid(
     source: ChipSet, target: ChipSet, grids: tuple[SensorGrid, SensorGrid]
 ) -> None:
-    parents = ParentsOnGrid(source, grids, same_pixels=False)
+    parents = ParentsOnGrid([source], grids, same_pixels=False)
     shape = target.pixels(target.manifest["chip_id"].iloc[0]).shape
     for chip_id in source.manifest["chip_id"].iloc[:3]:
         chip = source.intensity(chip_id)
@@ -79,7 +79,7 @@ def test_parents_come_on_the_targets_grid(
 
 
 def test_with_same_pixels_nothing_is_resampled(source: ChipSet, grids: tuple[SensorGrid, SensorGrid]) -> None:
-    parents = ParentsOnGrid(source, grids, same_pixels=True)
+    parents = ParentsOnGrid([source], grids, same_pixels=True)
     for chip_id in source.manifest["chip_id"].iloc[:2]:
         np.testing.assert_array_equal(parents[chip_id], source.intensity(chip_id))
 
@@ -87,7 +87,7 @@ def test_with_same_pixels_nothing_is_resampled(source: ChipSet, grids: tuple[Sen
 def test_parents_are_a_mapping_of_the_sources_chips(
     source: ChipSet, target: ChipSet, grids: tuple[SensorGrid, SensorGrid]
 ) -> None:
-    parents = ParentsOnGrid(source, grids, same_pixels=True)
+    parents = ParentsOnGrid([source], grids, same_pixels=True)
     assert list(parents) == sorted(source.manifest["chip_id"])
     assert len(parents) == len(source.manifest)
     stranger = target.manifest["chip_id"].iloc[0]

@@ -225,10 +225,20 @@ def written(root: Path, **changes: Any) -> dict[str, Any]:
     return next(open_chipset(root, splits=("train",)).rows())
 
 
+def styles(root: Path) -> ChipSet:
+    """The target's set with the recipe's styles, one of an unknown licence."""
+    header = Header("satellite", Radiometry.SIGMA0, "train", (-25.0, 10.0))
+    with ChipSetWriter(root / "styles", header) as writer:
+        for place, style in enumerate(RECIPE.style_ids):
+            row = row_of(place, "a") | {"chip_id": style, "licence": None if place else "CC-BY-4.0"}
+            writer.add(row, np.full((4, 4), place + 1, np.float32))
+    return open_chipset(root / "styles", splits=("train",))
+
+
 def test_a_row_has_the_contents_scene_and_the_targets_sensor_and_grid(tmp_path: Path) -> None:
     content = written(tmp_path / "source")
     recipe = replace(RECIPE, content=content["chip_id"])
-    row = manifest_row(recipe, content, GRID, PROFILE, extractor_text("tiny", "f" * 64))
+    row = manifest_row(recipe, content, styles(tmp_path), GRID, PROFILE, extractor_text("tiny", "f" * 64))
     assert row == {
         "chip_id": recipe.chip_id,
         "origin": "migrated",
@@ -252,21 +262,23 @@ def test_a_row_has_the_contents_scene_and_the_targets_sensor_and_grid(tmp_path: 
         "seed": recipe.seed,
         "recipe_sha256": recipe.sha256,
         "source_path": "extractor tiny@ffffffffffff",
-        "licence": "CC-BY-4.0",
+        "licence": "CC-BY-4.0; styled after chips under: CC-BY-4.0, unknown licence",
     }
     assert set(row) <= set(SCHEMA.names)
 
 
 def test_a_generated_content_keeps_its_prompt_and_adapter(tmp_path: Path) -> None:
     told = {"origin": "generated", "prompt": "SAR image, a", "adapter_sha256": "9" * 64}
-    row = manifest_row(RECIPE, written(tmp_path / "generated", **told), GRID, PROFILE, "extractor")
+    row = manifest_row(
+        RECIPE, written(tmp_path / "generated", **told), styles(tmp_path), GRID, PROFILE, "extractor"
+    )
     assert row["origin"] == "migrated"
     assert (row["prompt"], row["adapter_sha256"]) == ("SAR image, a", "9" * 64)
 
 
 def test_a_row_fits_a_chipset(tmp_path: Path) -> None:
     content = written(tmp_path / "source")
-    row = manifest_row(RECIPE, content, GRID, PROFILE, "extractor")
+    row = manifest_row(RECIPE, content, styles(tmp_path), GRID, PROFILE, "extractor")
     header = Header("fucheng1-sim", Radiometry.SIGMA0, "train", (-25.0, 10.0))
     with ChipSetWriter(tmp_path / "migrated", header) as writer:
         writer.add(row, np.ones((4, 4), np.float32))

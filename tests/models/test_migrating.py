@@ -468,6 +468,17 @@ def test_whatever_decides_pixels_changes_every_id(
         assert len({own[content] for own in found}) == len(jobs)
 
 
+def test_another_root_seed_is_another_chip_though_its_styles_are_the_same(
+    job: MigrationJob, source: ChipSet, run: Run, fake: Fake
+) -> None:
+    every = replace(job, styles=StylePolicy("same_class", N_TARGET))
+    one, other = (run(replace(every, root_seed=seed), source, 1)[1] for seed in (7, 8))
+    assert [row["style_ids"] for row in one.rows() if row["label"] == "B-52"] == [
+        row["style_ids"] for row in other.rows() if row["label"] == "B-52"
+    ]
+    assert not set(ids(one).values()) & set(ids(other).values())
+
+
 def test_what_decides_no_pixel_changes_no_id(
     job: MigrationJob, source: ChipSet, extractor: Path, tmp_path: Path, run: Run, fake: Fake
 ) -> None:

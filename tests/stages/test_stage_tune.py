@@ -19,7 +19,7 @@ from sarcurate.io.chipset import ChipSetWriter, open_chipset
 from sarcurate.io.validated import write_validated
 from sarcurate.models import lora_training
 from sarcurate.models.base import BaseRef, load_transformer, resolve_base
-from sarcurate.models.lora import load_adapter, read_metadata
+from sarcurate.models.lora import WEIGHTS_NAME, load_adapter, read_metadata
 from sarcurate.stages import tune
 
 GATED = "stabilityai/stable-diffusion-3.5-medium"
@@ -172,8 +172,8 @@ def test_a_finished_run_is_not_trained_again(bench: Bench, monkeypatch: pytest.M
 
 
 def test_other_settings_are_another_run(bench: Bench, tuned: tune.Outputs) -> None:
-    other = bench.tune("other", {"tune.learning_rate": 2.0e-3})
-    assert (other.adapter / "adapter.json").read_bytes() != (tuned.adapter / "adapter.json").read_bytes()
+    other = bench.tune("other", {"tune.learning_rate": 3.0e-3})
+    assert (other.adapter / WEIGHTS_NAME).read_bytes() != (tuned.adapter / WEIGHTS_NAME).read_bytes()
 
 
 # --- refused
