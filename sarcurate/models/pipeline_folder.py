@@ -68,10 +68,17 @@ def locate(wanted: Wanted) -> tuple[Path, str]:
             fix="leave the revision empty; a folder is pinned by the hash of its files",
         )
     if not folder.is_dir():
+        if where == wanted.bundled:
+            raise HardwareError(
+                f"{what} {where}: there is no folder {folder}",
+                fix="it comes with the package: install sarcurate again",
+            )
         raise HardwareError(
             f"{what} {where}: there is no folder {folder}",
-            fix=f"give an existing folder or a hub id owner/name in {wanted.field}; {wanted.bundled} comes "
-            "with the package: where it is missing, install sarcurate again",
+            fix=f"put the model there, in the layout of diffusers: accept its licence on its page at "
+            f"https://huggingface.co, then `hf download OWNER/NAME --local-dir {where}`; or give another "
+            f"folder or a hub id owner/name in {wanted.field}. Offline, without any of this: "
+            f"{wanted.field}: {wanted.bundled}, which comes with the package",
         )
     return folder, where if where == wanted.bundled else folder.resolve().name
 
