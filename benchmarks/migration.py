@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 
 from sarcurate.core.model_space import ModelSpace, model_space
 from sarcurate.core.practice_chips import fitting_objects, render_practice
@@ -48,7 +49,7 @@ def main() -> None:
     extractor = load_extractor(folder, "paper", "fp32", "cpu")
     # Diffusers' own processors: the loop takes what it needs by hooks.
     untouched = load_extractor(folder, "paper", "fp32", "cpu").unet
-    untouched.set_default_attn_processor()
+    untouched.set_attn_processor(AttnProcessor2_0())
     latents = [extractor.latent_space.encode(part, canvas(extractor)) for part in chips]
     plain_s, plain_loss = plain(untouched, extractor, latents)
     ours_s, ours_loss = ours(extractor, chips, latents, BATCH)
