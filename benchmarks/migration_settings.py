@@ -77,7 +77,7 @@ def measured(variant: str, plain: Any, per_class: int) -> dict[str, float]:
             seed=judge.seed,
         )
     numbers, table = quality["sets"]["made"], scored.table
-    ghosts = table["ghost_z"] > judge.reference.limits["ghost_z"].upper.limit
+    ghosts = table["ghost_z"] > judge.reference.limits["ghost_z"].upper.value
     told = {
         "gap_closed_mmd_physics": numbers["gap_closed_mmd_physics"],
         "gap_closed_log_psd": numbers["gap_closed_log_psd_distance"],
