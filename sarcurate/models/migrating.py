@@ -117,6 +117,7 @@ class Migration:
         )
         self._batch_size = job.settings.batch_size
         self._shared = _shared(job, self._folder, self._extractor)
+        self._code = lineage.code_sha256(__name__)
 
     def run(self, contents: ChipSet, per_class: int | None, what: str, out: Path) -> MigratedSet:
         """Migrate what the work cache lacks and write the ChipSet.
@@ -161,7 +162,7 @@ class Migration:
 
     def _key(self, recipe: Recipe) -> str:
         job = self._job
-        other = [lineage.code_sha256(__name__), job.settings.batch_size, job.threads, self._device]
+        other = [self._code, job.settings.batch_size, job.threads, self._device]
         return lineage.sha256_text(lineage.canonical_json([recipe.sha256, *other]))
 
     def _make(self, batch: Sequence[Recipe], contents: ChipSet, shape: tuple[int, int]) -> None:
