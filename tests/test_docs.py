@@ -28,6 +28,7 @@ SECTIONS: dict[type[params.Section], str] = {
     chips.Acquire: "`acquire`",
     chips.SimulatedSource: "`acquire.*` with `kind: simulated`",
     chips.PublicSetSource: "`acquire.*` with `kind: public_set`",
+    chips.MosaicSource: "`acquire.*` with `kind: mosaic`",
     chips.FolderSource: "`acquire.*` with `kind: folder`",
     chips.ProductsSource: "`acquire.*` with `kind: products`",
     chips.Ingest: "`ingest`",

@@ -15,7 +15,7 @@ from sarcurate.params import Params, Section, check_params, read_params, read_ya
 ROOT = Path(__file__).parents[1]
 FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")])
 # together they hold every kind of source
-KINDS = ("params.yaml", "params/paper.yaml", "params/tsx-s1-slc.yaml")
+KINDS = ("params.yaml", "params/paper.yaml", "params/tsx-s1-slc.yaml", "params/tsx-s1-scaled.yaml")
 HERE = Path("my.yaml")
 BY_NAME = ("chips_per_class", "severities")  # mappings with names of the user
 Loc = tuple[str | int, ...]
@@ -271,7 +271,7 @@ def test_several_wrong_values_are_all_named() -> None:
         ("evaluate.arms.0.oversample", True, "first arm is the baseline"),
         ("evaluate.arms.0.classical", True, "first arm is the baseline"),
         ("evaluate.arms", [], "at least 1 item"),
-        ("acquire.source.kind", "simulatd", "'simulated', 'public_set', 'folder'"),
+        ("acquire.source.kind", "simulatd", "'simulated', 'public_set', 'mosaic', 'folder'"),
         ("curate.gates", [_gate("enl"), _gate("enl", side="upper")], "gates must name distinct measures"),
         ("curate.gates.0", _gate("enl", side="lower", high=3.0), "side lower has no high"),
         ("curate.gates.0", _gate("enl", side="upper", low=3.0), "side upper has no low"),

@@ -13,6 +13,7 @@ from ruamel.yaml.error import YAMLError
 from sarcurate.errors import ParamsError
 from sarcurate.params.chips import Acquire, Code, Dataset, Ingest, Split
 from sarcurate.params.chips import FolderSource as FolderSource
+from sarcurate.params.chips import MosaicSource as MosaicSource
 from sarcurate.params.chips import ProductsSource as ProductsSource
 from sarcurate.params.chips import PublicSetSource as PublicSetSource
 from sarcurate.params.chips import SideSplit as SideSplit

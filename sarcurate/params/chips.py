@@ -80,6 +80,20 @@ class PublicSetSource(Section):
     max_per_class: Count | None = Field(description="seeded cut, for trials; null takes all")
 
 
+class MosaicSource(Section):
+    """Windows about the chips of a public set whose chips overlap, put together from their neighbours."""
+
+    kind: Literal["mosaic"]
+    set: Name
+    domain: Name
+    window_px: Annotated[list[Count], Field(min_length=2, max_length=2)] = Field(
+        description="rows and columns of a window"
+    )
+    covered: Annotated[float, Field(gt=0, le=1)] = Field(
+        description="least share of a window that chips hold; the rest is mirrored in"
+    )
+
+
 class FolderSource(Section):
     """The user's own chips: class folders, or a manifest beside the files."""
 
@@ -128,7 +142,8 @@ class ProductsSource(Section):
 
 
 Source = Annotated[
-    SimulatedSource | PublicSetSource | FolderSource | ProductsSource, Field(discriminator="kind")
+    SimulatedSource | PublicSetSource | MosaicSource | FolderSource | ProductsSource,
+    Field(discriminator="kind"),
 ]
 
 

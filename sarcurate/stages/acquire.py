@@ -16,13 +16,23 @@ from sarcurate.io import lineage, public_sets
 from sarcurate.io.cutting.chip_command import scene_paths
 from sarcurate.io.cutting.chipper import Order, cut_boxes
 from sarcurate.io.cutting.cutting_plan import ChipSize
+from sarcurate.io.cutting.mosaic_windows import cut_mosaic
+from sarcurate.io.public_sets import SetDescriptor
 from sarcurate.io.raw import RawSet, write_raw
 from sarcurate.io.safe import resolve_inside
 from sarcurate.io.scenes.products import open_scene
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.simulated import SimulationPlan, simulate
 from sarcurate.io.sources import check_labels, read_class_folders, read_manifest
-from sarcurate.params import FolderSource, Params, ProductsSource, PublicSetSource, SimulatedSource, Source
+from sarcurate.params import (
+    FolderSource,
+    MosaicSource,
+    Params,
+    ProductsSource,
+    PublicSetSource,
+    SimulatedSource,
+    Source,
+)
 
 
 def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> list[str]:
@@ -39,6 +49,9 @@ def run(params: Params, outputs: Mapping[str, Path], mirror: Path | None) -> lis
             raw = _simulate(params, side, source, out)
         elif isinstance(source, PublicSetSource):
             raw = _copy_public_set(params, source, out, mirror)
+        elif isinstance(source, MosaicSource):
+            raw, note = _cut_mosaic(params, source, out, mirror)
+            said.append(f"{side}: {note}")
         elif isinstance(source, ProductsSource):
             raw, notes = _cut_products(params, side, source, out)
             said += [f"{side}: {note}" for note in notes]
@@ -78,18 +91,42 @@ def _simulate(params: Params, side: str, source: SimulatedSource, out: Path) -> 
 
 
 def _copy_public_set(params: Params, source: PublicSetSource, out: Path, mirror: Path | None) -> RawSet:
-    described = public_sets.load_set(source.set)
-    if mirror is None:
-        raise DataError(
-            f"the public set {source.set} is not here: SARCURATE_MIRROR is not set",
-            fix=f"run `sarcurate fetch {source.set} --mirror DIR`, then set SARCURATE_MIRROR=DIR",
-        )
-    table = public_sets.read_set(described, mirror, source.domain, params.dataset.classes)
+    described, folder = _public_set(source.set, mirror)
+    table = public_sets.read_set(described, folder, source.domain, params.dataset.classes)
     if source.max_per_class is not None:
         table = _cut(table, source.max_per_class, params.dataset.root_seed)
-    _copy_files(table, mirror / described.name, out, source.set)
-    origin = "real" if described.domains[source.domain].measured else "simulated"
-    return RawSet(out, table, described.radiometry, origin)
+    _copy_files(table, folder / described.name, out, source.set)
+    return RawSet(out, table, described.radiometry, _origin(described, source.domain))
+
+
+def _cut_mosaic(params: Params, source: MosaicSource, out: Path, mirror: Path | None) -> tuple[RawSet, str]:
+    described, folder = _public_set(source.set, mirror)
+    domain = described.domains.get(source.domain)
+    table = public_sets.read_set(described, folder, source.domain, domain.classes if domain else ())
+    check_labels(
+        [label for label in table["label"] if label in params.dataset.classes],
+        params.dataset.classes,
+        f"set {source.set}, domain {source.domain}",
+    )
+    rows, cols = source.window_px
+    cut = cut_mosaic(folder / source.set, table, params.dataset.classes, (rows, cols), source.covered, out)
+    note = f"{cut.mirrored:.1%} of the windows' pixels are in no chip of {source.set} and were mirrored in"
+    return RawSet(out, cut.table, described.radiometry, _origin(described, source.domain)), note
+
+
+def _public_set(name: str, mirror: Path | None) -> tuple[SetDescriptor, Path]:
+    """A set by its name, and the mirror folder that has it."""
+    described = public_sets.load_set(name)
+    if mirror is None:
+        raise DataError(
+            f"the public set {name} is not here: SARCURATE_MIRROR is not set",
+            fix=f"run `sarcurate fetch {name} --mirror DIR`, then set SARCURATE_MIRROR=DIR",
+        )
+    return described, mirror
+
+
+def _origin(described: SetDescriptor, domain: str) -> str:
+    return "real" if described.domains[domain].measured else "simulated"
 
 
 def _cut(table: pd.DataFrame, per_class: int, root_seed: int) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ def _class_folders(root: Path, classes: tuple[str, ...] = ("B-52", "F-16"), n: i
             pixels = np.random.default_rng(index).integers(1, 200, (8, 8), dtype=np.uint8)
             Image.fromarray(pixels).save(root / label / f"{index}.png")
     return root
+
+
+def _mirror() -> Path:
+    mirror = os.environ.get("SARCURATE_MIRROR")
+    if not mirror:
+        pytest.skip("SARCURATE_MIRROR is not set: no public sets to read")
+    return Path(mirror)
 
 
 def _outputs(folder: Path) -> dict[str, Path]:
@@ -125,6 +133,46 @@ def test_a_public_set_that_is_not_in_the_mirror_is_refused(
     params = tiny_params({"acquire.source": PUBLIC})
     with pytest.raises(DataError, match="tsx-s1-slc"):
         acquire.run(params, _outputs(tmp_path / "raw"), tmp_path / "mirror")
+
+
+MOSAIC = {
+    "kind": "mosaic",
+    "set": "tsx-s1-slc",
+    "domain": "tsx-x",
+    "window_px": [227, 144],
+    "covered": 0.85,
+}
+GROUND = ["industrial", "residential", "storagetank"]
+
+
+def test_a_mosaic_without_a_mirror_says_how_to_fetch_it(
+    tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    with pytest.raises(DataError, match="SARCURATE_MIRROR is not set"):
+        acquire.run(tiny_params({"acquire.source": MOSAIC}), _outputs(tmp_path), None)
+
+
+def test_windows_of_a_public_sets_mosaics_become_raw_chips(
+    tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    public = PUBLIC | {"domain": "s1-c"}
+    params = tiny_params({"acquire.source": MOSAIC, "acquire.target": public, "dataset.classes": GROUND})
+    said = acquire.run(params, _outputs(tmp_path / "raw"), _mirror())
+    assert any("of the windows' pixels are in no chip of tsx-s1-slc" in line for line in said)
+    raw = read_raw(tmp_path / "raw" / "source")
+    assert raw.origin == "real"
+    assert set(raw.table["label"]) == set(GROUND)
+    assert raw.table.groupby("label")["group_id"].nunique().min() >= 2
+    for path in raw.table["path"]:
+        assert np.load(raw.root / path, mmap_mode="r").shape == (227, 144, 2)
+
+
+def test_a_mosaic_of_a_class_that_the_set_lacks_is_refused(
+    tiny_params: Callable[..., Any], tmp_path: Path
+) -> None:
+    params = tiny_params({"acquire.source": MOSAIC, "dataset.classes": ["industrial", "residental"]})
+    with pytest.raises(DataError, match="class 'residental' has no chips"):
+        acquire.run(params, _outputs(tmp_path / "raw"), _mirror())
 
 
 def test_a_cut_is_seeded_nested_and_independent_of_row_order() -> None:
