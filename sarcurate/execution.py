@@ -25,6 +25,12 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def in_batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items in their order, ``size`` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
+
+
 def run_map(
     function: Callable[[Item], Result], items: Sequence[Item], what: str, workers: int = 1
 ) -> list[Result]:
@@ -32,7 +38,7 @@ def run_map(
     if workers <= 1:
         return list(map(function, track(items, what, len(items))))
     size = max(1, len(items) // (workers * CHUNKS_PER_WORKER))
-    chunks = (items[start : start + size] for start in range(0, len(items), size))
+    chunks = in_batches(items, size)
     with ProcessPoolExecutor(workers) as pool:
         return list(track(_in_order(pool, function, chunks, workers * CHUNKS_AHEAD), what, len(items)))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sarcurate import execution
 from sarcurate.errors import DataError
-from sarcurate.execution import progress, run_map, track
+from sarcurate.execution import in_batches, progress, run_map, track
 from sarcurate.io.safe import sha256_file
 
 
@@ -80,3 +80,8 @@ def test_only_a_few_parts_of_the_work_wait_in_the_pool() -> None:
             assert next(results) == math.factorial(number)
             assert len(taken) <= number + 3
         assert next(results, None) is None
+
+
+def test_batches_keep_the_order_and_the_last_one_is_short() -> None:
+    assert list(in_batches(list("abcde"), 2)) == [["a", "b"], ["c", "d"], ["e"]]
+    assert list(in_batches([], 2)) == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -197,12 +197,6 @@ class Plan:
         seed = lineage.seed_from(self.generator.root_seed, "view", label, index)
         incidence_deg, azimuth_deg = views[int(np.random.default_rng(seed).integers(len(views)))]
         return incidence_deg if asked[0] else None, azimuth_deg if asked[1] else None
-
-
-def in_batches(recipes: Sequence[Recipe], size: int) -> Iterator[Sequence[Recipe]]:
-    """Recipes in their order, ``size`` at a time."""
-    for start in range(0, len(recipes), size):
-        yield recipes[start : start + size]
 
 
 def _whole(value: Any) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from sarcurate.io.generated import UNKNOWN_LICENCE
 from sarcurate.io.sensors import SensorProfile
 
 ORIGIN = "migrated"
-SAME_CLASS, ANY_CLASS = "same_class", "any_class"
+ANY_CLASS = "any_class"
 _SHORT = 12  # digits of a hash that people read
 # What a migrated chip keeps of its content.
 _KEPT = ("label", "group_id", "fold", "mode", "polarisation", "incidence_deg", "azimuth_deg", "scene_id")
@@ -148,8 +148,3 @@ def manifest_row(
 def extractor_text(name: str, sha256: str) -> str:
     """Name and hash of an extractor, as people read them."""
     return f"extractor {name}@{sha256[:_SHORT]}"
-
-
-def in_batches(recipes: Sequence[Recipe], size: int) -> list[Sequence[Recipe]]:
-    """Recipes in their order, ``size`` at a time."""
-    return [recipes[start : start + size] for start in range(0, len(recipes), size)]

@@ -43,7 +43,7 @@ def migration_section(
         Paragraph(
             "Each migrated chip started from the content on its left; the target chip is the style of the "
             "source chip's, a real train chip and another object. Under a chip stand its ENL and its log-PSD "
-            "distance to the target's real train chips; generated chips' to the source's."
+            "distance to the target's real train chips; generated chips' to the source's. " + _room(numbers)
         ),
         Figure(
             migration_figures.grid([_row(sets, measured, label) for label in classes], classes, _COLUMNS),
@@ -54,6 +54,16 @@ def migration_section(
         Figure(migration_figures.losses(curve), "Losses over updates, medians of chips.", "Losses by update"),
     ]
     return Section("Migrated chips", blocks)
+
+
+def _room(numbers: Mapping[str, Any]) -> str:
+    found = numbers["log_psd_distance"]
+    alone = found["autoencoder_alone"]
+    told = "is not known" if alone is None else f"alone makes {alone:.3f}"
+    return (
+        f"Mean spectra of ln intensity of both sensors are {found['source_to_target']:.3f} apart in log-PSD "
+        f"distance; the extractor's autoencoder {told}, and nothing nearer than that can be migrated."
+    )
 
 
 def _row(sets: Mapping[str, ChipSet], measured: pd.DataFrame, label: str) -> list[Shown | None]:
@@ -90,5 +100,5 @@ def _rows(numbers: Mapping[str, Any]) -> list[Sequence[Cell]]:
             f"{one['updates_median']:g}",
             *(f"{one[term]:.3f}" if term in one else "n/a" for term in _TERMS),
         ]
-        for name, one in numbers.items()
+        for name, one in numbers["sets"].items()
     ]

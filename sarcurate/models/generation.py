@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from sarcurate.core.model_space import ModelSpace
 from sarcurate.core.radiometry import Radiometry, from_intensity, to_intensity
 from sarcurate.errors import DataError, ParamsError
+from sarcurate.execution import in_batches
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSetWriter
 from sarcurate.io.gates import judge
-from sarcurate.io.generated import Plan, Recipe, in_batches
+from sarcurate.io.generated import Plan, Recipe
 from sarcurate.io.generation_yield import ClassYield
 from sarcurate.io.manifest import Header
 from sarcurate.io.work_cache import WorkCache

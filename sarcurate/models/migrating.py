@@ -16,7 +16,7 @@ from sarcurate.core.bright_target import bright_target_mask
 from sarcurate.core.model_space import ModelSpace
 from sarcurate.core.radiometry import from_intensity
 from sarcurate.errors import DataError, HardwareError
-from sarcurate.execution import progress
+from sarcurate.execution import in_batches, progress
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, ChipSetWriter
 from sarcurate.io.migrated import (
@@ -24,7 +24,6 @@ from sarcurate.io.migrated import (
     StylePolicy,
     chosen_contents,
     extractor_text,
-    in_batches,
     manifest_row,
 )
 from sarcurate.io.pair_fit import PairFit
@@ -43,8 +42,9 @@ from sarcurate.models.no_memory import is_no_memory
 from sarcurate.models.pipeline_folder import PipelineFolder
 from sarcurate.models.sampling import refuse_broken
 from sarcurate.models.speckle_losses import Pool, fit_pool
+from sarcurate.models.spectral_room import SpectralRoom, spectral_room
 
-PHYSICS, RESAMPLED = "physics", "resampled"
+PHYSICS = "physics"
 _CHIP, _TRACE = "intensity.npy", "trace.npy"
 _STYLE_MEMORY_BYTES = 1 << 30
 
@@ -119,6 +119,13 @@ class Migration:
         self._shared = _shared(job, self._folder, self._extractor)
         self._code = lineage.code_sha256(__name__)
 
+    def room(self) -> SpectralRoom:
+        """How far the sensors are apart, and what the extractor's autoencoder alone costs."""
+        job = self._job
+        return spectral_room(
+            self._extractor.latent_space, job.fitted, job.target_space, job.model_px, self._batch_size
+        )
+
     def run(self, contents: ChipSet, per_class: int | None, what: str, out: Path) -> MigratedSet:
         """Migrate what the work cache lacks and write the ChipSet.
 
@@ -137,9 +144,9 @@ class Migration:
         missing = [recipe for recipe in recipes if self._cache.entry(self._key(recipe)) is None]
         with progress(what, len(recipes)) as advance:
             advance(len(recipes) - len(missing))
-            for shape, own in _by_shape(missing, contents, self).items():
-                for batch in in_batches(own, self._job.settings.batch_size):
-                    self._make(batch, contents, shape)
+            for alike in _by_shape(missing, contents):
+                for batch in in_batches(alike, self._job.settings.batch_size):
+                    self._make(batch, contents)
                     advance(len(batch))
         self._write(out, recipes, rows)
         return MigratedSet(self._traces(recipes), len(recipes), len(missing), self._batch_size)
@@ -165,12 +172,12 @@ class Migration:
         other = [self._code, job.settings.batch_size, job.threads, self._device]
         return lineage.sha256_text(lineage.canonical_json([recipe.sha256, *other]))
 
-    def _make(self, batch: Sequence[Recipe], contents: ChipSet, shape: tuple[int, int]) -> None:
+    def _make(self, batch: Sequence[Recipe], contents: ChipSet) -> None:
         """Migrate a batch and keep it; in halves from where memory runs out on."""
         starts = [self.start_of(recipe, contents) for recipe in batch]
         while True:
             try:
-                made = self._migrate(self._migrator(batch, shape), batch, starts)
+                made = self._migrate(batch, starts)
                 break
             except RuntimeError as error:
                 if not is_no_memory(error):
@@ -191,9 +198,9 @@ class Migration:
         for recipe, one in zip(batch, made, strict=True):
             self._keep(recipe, one)
 
-    def _migrate(
-        self, migrator: Migrator, batch: Sequence[Recipe], starts: Sequence[tuple[Image, Image]]
-    ) -> list[Migrated]:
+    def _migrate(self, batch: Sequence[Recipe], starts: Sequence[tuple[Image, Image]]) -> list[Migrated]:
+        rows, cols = starts[0][0].shape
+        migrator = self._migrator(batch, (rows, cols))
         contents = [
             Content(recipe.content, values, intensity, recipe.style_ids)
             for recipe, (values, intensity) in zip(batch, starts, strict=True)
@@ -291,15 +298,12 @@ def _shared(job: MigrationJob, folder: PipelineFolder, extractor: Extractor) -> 
     }
 
 
-def _by_shape(
-    recipes: Sequence[Recipe], contents: ChipSet, migration: Migration
-) -> dict[tuple[int, int], list[Recipe]]:
-    """Recipes by the size (rows, cols) of their chips on the target's grid."""
-    found: dict[tuple[int, int], list[Recipe]] = {}
+def _by_shape(recipes: Sequence[Recipe], contents: ChipSet) -> list[list[Recipe]]:
+    """Recipes in groups whose contents are of one size, which a batch needs."""
+    found: dict[tuple[int, ...], list[Recipe]] = {}
     for recipe in recipes:
-        values, _ = migration.start_of(recipe, contents)
-        found.setdefault((values.shape[0], values.shape[1]), []).append(recipe)
-    return found
+        found.setdefault(contents.intensity(recipe.content).shape, []).append(recipe)
+    return list(found.values())
 
 
 def _centre(chip: Image, shape: tuple[int, int], chip_id: str) -> Image:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from sarcurate.io.validated import require_validated_revisions
 from sarcurate.models.extractor import ExtractorRef
 from sarcurate.models.migrating import MigratedSet, Migration, MigrationJob
 from sarcurate.models.migration import MigrationSettings
+from sarcurate.models.spectral_room import SpectralRoom
 from sarcurate.params import Params
 
 SOURCE, GENERATED = "migrated", "migrated-generated"
@@ -62,13 +64,15 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache: Path) -> list[s
     require_validated_revisions(inputs.validated, {"source": source.revision, "target": target.revision})
     section = params.migrate
     migration = Migration(migration_job(params, source, target, inputs), cache)
+    room = migration.room()
+    print(room.line(), file=sys.stderr, flush=True)
     done = {
         SOURCE: migration.run(source, section.source_per_class, "migrating source chips", outputs.migrated),
         GENERATED: migration.run(
             generated, section.generated_per_class, "migrating generated chips", outputs.migrated_generated
         ),
     }
-    _write(done, outputs)
+    _write(done, room, outputs)
     return [_line(name, made) for name, made in done.items()]
 
 
@@ -103,12 +107,15 @@ def _space(params: Params, reference: Path) -> ModelSpace:
     return model_space(open_reference(reference).intensity_limits_db, (low, high))
 
 
-def _write(done: Mapping[str, MigratedSet], outputs: Outputs) -> None:
+def _write(done: Mapping[str, MigratedSet], room: SpectralRoom, outputs: Outputs) -> None:
     traces = pd.concat([made.traces.assign(set=name) for name, made in done.items()], ignore_index=True)
     outputs.traces.parent.mkdir(parents=True, exist_ok=True)
     traces.to_parquet(outputs.traces, index=False)
     trace_curve(traces).to_csv(outputs.curve, index=False)
-    numbers = {name: _numbers(made) for name, made in done.items()}
+    numbers = {
+        "log_psd_distance": {"source_to_target": room.gap, "autoencoder_alone": room.floor},
+        "sets": {name: _numbers(made) for name, made in done.items()},
+    }
     outputs.metrics.write_text(json.dumps(numbers, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 

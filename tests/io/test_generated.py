@@ -14,7 +14,7 @@ from sarcurate.core.radiometry import Radiometry
 from sarcurate.errors import DataError
 from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, ChipSetWriter, open_chipset
-from sarcurate.io.generated import Generator, Plan, in_batches, source_facts
+from sarcurate.io.generated import Generator, Plan, source_facts
 from sarcurate.io.manifest import SCHEMA, Header
 from sarcurate.io.prompts import PromptField
 
@@ -221,9 +221,3 @@ def test_a_row_fits_a_chipset(plan: Plan, tmp_path: Path) -> None:
     rows = list(open_chipset(out, splits=("train",)).rows())
     assert {row["seed"] for row in rows} == {recipe.seed for recipe in plan.recipes("a", range(3))}
     assert all(row["parents"] == [] and row["origin"] == "generated" for row in rows)
-
-
-def test_batches_keep_the_order(plan: Plan) -> None:
-    recipes = plan.recipes("a", range(5))
-    assert [len(batch) for batch in in_batches(recipes, 2)] == [2, 2, 1]
-    assert [one for batch in in_batches(recipes, 2) for one in batch] == recipes

@@ -23,7 +23,6 @@ from sarcurate.io.migrated import (
     StylePolicy,
     chosen_contents,
     extractor_text,
-    in_batches,
     manifest_row,
 )
 from sarcurate.io.sensors import load_profile
@@ -202,13 +201,6 @@ def test_contents_are_spread_evenly_over_each_class(labels: list[str], per_class
             assert places[-1] == len(own) - 1
             steps = np.diff(places)
             assert steps.max() - steps.min() <= 2  # rounding alone
-
-
-def test_batches_keep_the_order() -> None:
-    recipes = [replace(RECIPE, content=f"{k}") for k in range(5)]
-    assert [len(batch) for batch in in_batches(recipes, 2)] == [2, 2, 1]
-    assert [one for batch in in_batches(recipes, 2) for one in batch] == recipes
-    assert in_batches([], 2) == []
 
 
 # --- rows

@@ -87,10 +87,29 @@ def test_losses_of_every_chip_and_update_are_kept(tiny_judged: Any) -> None:
     assert len(losses) == chips * 4  # two times, two updates each
     assert set(curve["term"]) == TERMS
     assert curve["update"].max() == 4
-    numbers = json.loads(made.metrics.read_text())
+    numbers = json.loads(made.metrics.read_text())["sets"]
     last = losses[losses["set"] == "migrated"].groupby("chip_id")["distillation"].last()
     assert numbers["migrated"]["distillation_median"] == pytest.approx(last.median())
     assert numbers["migrated"]["updates_median"] == 4
+
+
+def test_what_the_autoencoder_costs_is_told_before_any_chip_is_made(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def killed(self: migration.Migrator, *given: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(migration.Migrator, "__call__", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.migrate("first")
+    assert "log-PSD distance of source to target" in capsys.readouterr().err
+
+
+def test_the_gap_is_that_of_both_sets_and_the_floor_the_autoencoders(tiny_judged: Any) -> None:
+    found = json.loads(tiny_judged.migration().metrics.read_text())["log_psd_distance"]
+    # X band of 1 m and C band of 3 m on one grid: far apart, and the autoencoder nearly lossless
+    assert found["source_to_target"] > 0.1
+    assert 0 < found["autoencoder_alone"] < found["source_to_target"] / 2
 
 
 def test_a_killed_run_goes_on_to_the_bytes_of_an_uninterrupted_one(
