@@ -375,6 +375,28 @@ def test_a_decoder_without_attention_is_refused() -> None:
         preset_layers(unet, "paper")
 
 
+def test_attention_that_reads_the_text_alone_is_no_self_attention() -> None:
+    from diffusers import UNet2DConditionModel
+
+    unet = UNet2DConditionModel(
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        block_out_channels=(8, 8),
+        layers_per_block=1,
+        attention_head_dim=2,
+        cross_attention_dim=WIDTH,
+        norm_num_groups=4,
+        only_cross_attention=(True, True),
+    )
+    decoders = [name for name in unet.attn_processors if name.startswith("up_blocks") and ".attn1" in name]
+    assert decoders
+    assert not any(name.startswith("up_blocks") for name in self_attention_layers(unet))
+    with pytest.raises(ParamsError, match="a decoder with 0 blocks of attention"):
+        preset_layers(unet, "paper")
+    with pytest.raises(ParamsError, match="it has no layers"):
+        AttentionCapture(unet, [decoders[0].removesuffix(".processor")])
+
+
 def test_unknown_layers_are_refused_with_those_it_has(plain: dict[str, Any]) -> None:
     unet = copy.deepcopy(plain["sd15"])
     cross = attn1("up_blocks.2", 1)[0].replace("attn1", "attn2")
