@@ -98,7 +98,7 @@ class AttentionCapture:
 
 
 def self_attention_layers(unet: UNet2DConditionModel) -> list[str]:
-    """Names of a UNet's self-attention modules in the order of execution; none that reads text in their place."""
+    """Names of a UNet's self-attention modules in the order of execution; none that reads text instead."""
     names = [name.removesuffix(_SUFFIX) for name in unet.attn_processors if ".attn1" in name]
     names = [name for name in names if not unet.get_submodule(name).is_cross_attention]
     place = {"down_blocks": 0, "mid_block": 1, "up_blocks": 2}
