@@ -75,7 +75,7 @@ def test_stage_takes_its_deps_then_its_outs_as_arguments(name: str) -> None:
     deps, outs = _paths(stage.get("deps")), _outs(stage)
     assert arguments[: len(deps)] == deps
     assert sorted(arguments[len(deps) :]) == sorted(outs)
-    assert len(arguments) == len(inspect.signature(getattr(cli, name)).parameters)
+    assert len(arguments) == len(inspect.signature(getattr(cli.stages, name)).parameters)
 
 
 def test_every_stage_module_is_a_stage_of_the_pipeline() -> None:
@@ -183,7 +183,7 @@ def test_module_deps_hold_modules_imported_inside_functions_and_assets() -> None
     deps = module_deps("report")
     assert {"sarcurate/stages/report.py", "sarcurate/io/figures.py", "sarcurate/errors.py"} <= set(deps)
     assert "sarcurate/assets/report.html.j2" in deps
-    assert "sarcurate/cli.py" not in deps
+    assert "sarcurate/cli/stages.py" not in deps
     assert "sarcurate/models/resnet.py" in module_deps("evaluate")
 
 
