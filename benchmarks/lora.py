@@ -36,6 +36,7 @@ SETTINGS = LoraSettings(
     micro_batch=16,
     learning_rate=1e-4,
     warmup=100,
+    cooldown=0,
     weight_decay=1e-4,
     ema_decay=0.999,
     caption_dropout=0.1,
@@ -46,6 +47,7 @@ SETTINGS = LoraSettings(
     validate_every=STEPS,
     patience=None,
     save_every=STEPS,
+    keep="best",
     threads=torch.get_num_threads(),
 )
 

@@ -24,7 +24,7 @@ class LoraSettings:
         batch_size: samples of an update.
         micro_batch: samples at a time; halved where memory does not suffice.
         learning_rate: after the warm-up.
-        warmup: updates over which the rate rises.
+        warmup: updates over which the rate rises; cooldown: the last updates, over which it falls to 0.
         weight_decay: of AdamW.
         ema_decay: of the averaged weights, which are the result.
         caption_dropout: share of samples trained with the empty prompt.
@@ -35,6 +35,7 @@ class LoraSettings:
         validate_every: updates between validations; the last update is validated too.
         patience: validations without a better one before stopping; None never stops.
         save_every: updates between checkpoints.
+        keep: averaged weights of the ``best`` validation or of the ``last`` update.
         threads: of the processor.
     """
 
@@ -46,6 +47,7 @@ class LoraSettings:
     micro_batch: int
     learning_rate: float
     warmup: int
+    cooldown: int
     weight_decay: float
     ema_decay: float
     caption_dropout: float
@@ -56,6 +58,7 @@ class LoraSettings:
     validate_every: int
     patience: int | None
     save_every: int
+    keep: Literal["best", "last"]
     threads: int
 
 
@@ -74,15 +77,15 @@ class LoraResult:
     """A trained adapter.
 
     Args:
-        ema_state: averaged weights of the best validation, float32 on the CPU, as ``lora_parameters`` names.
-        best_step: updates behind them.
+        ema_state: the averaged weights kept, float32 on the CPU, as ``lora_parameters`` names.
+        kept_step: updates behind them.
         steps_made: updates made in all.
         stopped_early: whether patience ended the training.
         history: a row for each update, and one before the first.
     """
 
     ema_state: dict[str, Tensor]
-    best_step: int
+    kept_step: int
     steps_made: int
     stopped_early: bool
     history: tuple[HistoryRow, ...]

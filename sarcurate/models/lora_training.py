@@ -71,10 +71,11 @@ def train_lora(
         run.history.append(HistoryRow(run.step, loss, validated, run.micro_batch))
         if run.step % settings.save_every == 0 or run.step == settings.steps or _stops(run, settings):
             save_run(run, work)
-    copy_weights(run.best, run.parameters)
-    ema_state = {name: value.cpu().clone() for name, value in run.best.items()}
+    kept, kept_step = (run.best, run.best_step) if settings.keep == "best" else (run.ema, run.step)
+    copy_weights(kept, run.parameters)
+    ema_state = {name: value.cpu().clone() for name, value in kept.items()}
     stopped = _stops(run, settings) and run.step < settings.steps
-    return LoraResult(ema_state, run.best_step, run.step, stopped, tuple(run.history))
+    return LoraResult(ema_state, kept_step, run.step, stopped, tuple(run.history))
 
 
 def _update(run: TrainingRun, train: TrainingChips, settings: LoraSettings, seed: int) -> float:
@@ -82,7 +83,7 @@ def _update(run: TrainingRun, train: TrainingChips, settings: LoraSettings, seed
     step = run.step
     batch = training_batch(train, step, settings.batch_size, settings.law, settings.caption_dropout, seed)
     for group in run.optimizer.param_groups:
-        group["lr"] = settings.learning_rate * min(1.0, (step + 1) / max(settings.warmup, 1))
+        group["lr"] = settings.learning_rate * _share_of_rate(step, settings)
     loss = _fitting(run, train, lambda: _gradients(run, batch, train, settings))
     norm = float(run.accelerator.clip_grad_norm_(run.parameters.values(), _CLIP_NORM))
     if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -96,6 +97,13 @@ def _update(run: TrainingRun, train: TrainingChips, settings: LoraSettings, seed
         average.lerp_(run.parameters[name].detach(), 1.0 - decay)
     run.step += 1
     return loss
+
+
+def _share_of_rate(step: int, settings: LoraSettings) -> float:
+    """Rises from the first update on, and falls so that the one after the last would have 0."""
+    rises = (step + 1) / max(settings.warmup, 1)
+    falls = (settings.steps - step) / max(settings.cooldown, 1)
+    return min(1.0, rises, falls)
 
 
 def _gradients(run: TrainingRun, batch: Batch, chips: TrainingChips, settings: LoraSettings) -> float:

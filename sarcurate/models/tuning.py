@@ -109,7 +109,7 @@ def tune(job: TuneJob, cache: Path) -> Tuned:
         )
     return Tuned(
         result,
-        _metadata(job, folder, chips, result.best_step),
+        _metadata(job, folder, chips, result.kept_step),
         previewer,
         _floor(job, latent_space),
         len(chips.train.chip_ids),

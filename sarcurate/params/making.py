@@ -53,6 +53,9 @@ class Tune(Section):
     )
     learning_rate: Positive
     warmup: Annotated[int, Field(ge=0)] = Field(description="updates over which the rate rises")
+    cooldown: Annotated[int, Field(ge=0)] = Field(
+        description="the last updates, over which the rate falls to 0; 0 keeps it"
+    )
     weight_decay: Annotated[float, Field(ge=0)]
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         description="of the averaged adapter, which is kept"
@@ -69,6 +72,9 @@ class Tune(Section):
     validate_every: Count = Field(description="updates between losses on held-back chips, at fixed noise")
     patience: Count | None = Field(description="validations without gain before it stops; null for never")
     save_every: Count = Field(description="updates between checkpoints")
+    keep: Literal["best", "last"] = Field(
+        description="averaged adapter of the best loss on held-back chips, or of the last update"
+    )
     preview_steps: Count = Field(description="sampling steps of the previews drawn at each validation")
     threads: Count = Field(description="CPU threads; part of the result, since sums depend on it")
 

@@ -27,9 +27,9 @@ from sarcurate.models.vae_floor import failures, floor_numbers
 from sarcurate.params import Params, Tune
 
 SAME_NAMES = (
-    *("rank", "alpha", "steps", "batch_size", "micro_batch", "learning_rate", "warmup", "weight_decay"),
-    *("ema_decay", "caption_dropout", "gradient_checkpointing", "precision", "validate_every", "patience"),
-    *("save_every", "threads"),
+    *("rank", "alpha", "steps", "batch_size", "micro_batch", "learning_rate", "warmup", "cooldown"),
+    *("weight_decay", "ema_decay", "caption_dropout", "gradient_checkpointing", "precision"),
+    *("validate_every", "patience", "save_every", "keep", "threads"),
 )
 
 
@@ -117,9 +117,10 @@ def _write(tuned: Tuned, outputs: Outputs, display_db: tuple[float, float]) -> l
     labels = tuned.previewer.labels
     (outputs.previews / "previews.png").write_bytes(tune_figures.previews(grid, labels, display_db))
     return [
-        f"{tuned.n_train} chips, {tuned.n_held_back} held back; best after {tuned.result.best_step} of "
-        f"{tuned.result.steps_made} updates: loss {numbers['validation_loss_best']:.4f} "
-        f"({numbers['validation_loss_first']:.4f} before the first)",
+        f"{tuned.n_train} chips, {tuned.n_held_back} held back; kept after {tuned.result.kept_step} of "
+        f"{tuned.result.steps_made} updates: loss {numbers['validation_loss_kept']:.4f} "
+        f"({numbers['validation_loss_first']:.4f} before the first, "
+        f"{numbers['validation_loss_best']:.4f} at best)",
         *failures(tuned.floor),
     ]
 
@@ -141,11 +142,12 @@ def _numbers(tuned: Tuned) -> dict[str, Any]:
         "n_train": tuned.n_train,
         "n_held_back": tuned.n_held_back,
         "steps_made": tuned.result.steps_made,
-        "best_step": tuned.result.best_step,
+        "kept_step": tuned.result.kept_step,
         "stopped_early": tuned.result.stopped_early,
         "micro_batch": tuned.result.history[-1].micro_batch,
         "validation_loss_first": losses[0],
-        "validation_loss_best": losses[tuned.result.best_step],
+        "validation_loss_best": min(loss for step, loss in losses.items() if step > 0),
+        "validation_loss_kept": losses[tuned.result.kept_step],
         "trained_parameters": sum(value.numel() for value in tuned.result.ema_state.values()),
         "clipped_low_fraction": metadata.clipped_low / metadata.pixels,
         "clipped_high_fraction": metadata.clipped_high / metadata.pixels,

@@ -86,6 +86,7 @@ SETTINGS = LoraSettings(
     micro_batch=1,
     learning_rate=1e-4,
     warmup=1,
+    cooldown=0,
     weight_decay=0.0,
     ema_decay=0.99,
     caption_dropout=0.0,
@@ -96,6 +97,7 @@ SETTINGS = LoraSettings(
     validate_every=1,
     patience=None,
     save_every=1,
+    keep="best",
     threads=2,
 )
 

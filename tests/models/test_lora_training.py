@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sarcurate.errors import DataError, HardwareError
+from sarcurate.models import lora_training
 from sarcurate.models.flow import LossWeighting, TimeLaw
 from sarcurate.models.lora import lora_parameters
 from sarcurate.models.lora_batches import TrainingChips, batch_rows, training_batch, validation_batch
@@ -25,6 +26,7 @@ SETTINGS = LoraSettings(
     micro_batch=4,
     learning_rate=1e-2,
     warmup=2,
+    cooldown=0,
     weight_decay=1e-4,
     ema_decay=0.9,
     caption_dropout=0.25,
@@ -35,6 +37,7 @@ SETTINGS = LoraSettings(
     validate_every=2,
     patience=None,
     save_every=2,
+    keep="best",
     threads=1,
 )
 TOKENS, WIDTH, POOLED = 2, 12, 10
@@ -156,7 +159,7 @@ def test_finished_run_is_read_back_without_another_step(tmp_path: Path) -> None:
     whole = run(tmp_path)
     again = run(tmp_path, on_step=killed_at(1), on_validation=lambda *_: pytest.fail("validated again"))
     assert same(again.ema_state, whole.ema_state)
-    assert (again.history, again.best_step, again.stopped_early) == (whole.history, whole.best_step, False)
+    assert (again.history, again.kept_step, again.stopped_early) == (whole.history, whole.kept_step, False)
 
 
 def test_transformer_bears_the_result_and_its_base_is_untouched(tmp_path: Path) -> None:
@@ -347,6 +350,24 @@ def test_rate_rises_over_the_warm_up(tmp_path: Path) -> None:
     assert moved[4] == pytest.approx(1e-2 / 4, rel=1e-3)
 
 
+def test_rate_falls_over_the_cooldown() -> None:
+    settings = with_(steps=10, warmup=2, cooldown=4)
+    shares = [lora_training._share_of_rate(step, settings) for step in range(10)]
+    assert shares == [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.75, 0.5, 0.25]
+
+
+def test_the_last_updates_move_less_where_the_rate_cools_down(tmp_path: Path) -> None:
+    moved = {}
+    for cooldown in (0, 4):
+        states: list[Any] = []
+        settings = with_(steps=4, warmup=0, cooldown=cooldown, weight_decay=0.0, ema_decay=0.0)
+        run(tmp_path / str(cooldown), settings, states.append)
+        moved[cooldown] = sum(
+            float(p.detach().abs().sum()) for n, p in lora_parameters(states[0]).items() if "lora_B" in n
+        )
+    assert moved[4] < moved[0]
+
+
 def test_learns_a_set_it_can_remember(tmp_path: Path) -> None:
     chips = chips_of(4)
     settings = with_(steps=60, rank=8, alpha=8.0, learning_rate=3e-2, validate_every=20, preset="wide")
@@ -354,6 +375,28 @@ def test_learns_a_set_it_can_remember(tmp_path: Path) -> None:
     losses = [row.validation_loss for row in history if row.validation_loss is not None]
     assert [row.step for row in history if row.validation_loss is not None] == [0, 20, 40, 60]
     assert losses[-1] < 0.8 * losses[0]
+
+
+def test_keeps_the_last_average_where_asked_for(tmp_path: Path) -> None:
+    worn: dict[int, dict[str, torch.Tensor]] = {}
+    made = [0]
+
+    def after(out: torch.Tensor) -> torch.Tensor:
+        return out if torch.is_grad_enabled() else out + made[0]  # worse from update to update
+
+    def on_validation(step: int, loss: float, transformer: Any) -> None:
+        worn[step] = {name: p.detach().clone() for name, p in lora_parameters(transformer).items()}
+
+    def on_step(step: int, loss: float) -> None:
+        made[0] = step
+
+    for keep, step in (("best", 1), ("last", 3)):
+        made[0] = 0
+        settings = with_(steps=3, validate_every=1, keep=keep)
+        callbacks: Any = {"on_step": on_step, "on_validation": on_validation}
+        result = run(tmp_path / keep, settings, wrapped(after=after), **callbacks)
+        assert result.kept_step == step
+        assert same(result.ema_state, worn[step])
 
 
 def test_stops_early_with_the_best_average(tmp_path: Path) -> None:
@@ -381,7 +424,7 @@ def test_stops_early_with_the_best_average(tmp_path: Path) -> None:
         once()
     kill = 0
     result = once()
-    assert (result.best_step, result.steps_made, result.stopped_early) == (3, 5, True)
+    assert (result.kept_step, result.steps_made, result.stopped_early) == (3, 5, True)
     assert same(result.ema_state, worn[3])
     assert (tmp_path / "step-00000005").is_dir()
 

@@ -117,9 +117,10 @@ def test_the_curve_has_every_update_and_the_previews_of_validations(tuned: tune.
     validated = curve.dropna(subset="validation_loss")
     assert validated["step"].tolist() == [0, 2, 4]
     numbers = json.loads(tuned.metrics.read_text())
-    assert numbers["best_step"] in {2, 4}
-    best = validated.set_index("step").loc[numbers["best_step"], "validation_loss"]
+    assert numbers["kept_step"] in {2, 4}
+    best = validated.set_index("step").loc[numbers["kept_step"], "validation_loss"]
     assert numbers["validation_loss_best"] == pytest.approx(best) == validated["validation_loss"][1:].min()
+    assert numbers["validation_loss_kept"] == numbers["validation_loss_best"]
     assert {"preview_enl", "log_psd_distance", "memorisation_ratio"} <= set(curve.columns)
 
 
