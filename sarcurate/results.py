@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,12 @@ VARIANT = "variant.json"
 QUALITY = "quality.json"
 NOTES = "notes.md"
 ADAPTERS = "adapters"
+# Sections that made chips of a set, beside those that hold for all.
+_MADE_BY: dict[str, set[str]] = {
+    "generated": {"tune", "generate"},
+    "migrated": {"migrate"},
+    "migrated-generated": {"tune", "generate", "migrate"},
+}
 STALE = "run the variant again and collect it (see docs/results.md), or delete these run files"
 
 
@@ -69,11 +76,12 @@ def _keep_quality(workspace: Path, params: Params, path: Path) -> None:
         name: json.loads((workspace / f"metrics/{name}.json").read_text(encoding="utf-8"))
         for name in ("quality", "curation")
     }
-    path.write_text(json.dumps({"made_with": _judged_with(params), **found}) + "\n", encoding="utf-8")
+    made_with = _judged_with(params, found["quality"]["sets"])
+    path.write_text(json.dumps({"made_with": made_with, **found}) + "\n", encoding="utf-8")
 
 
-def _judged_with(params: Params) -> dict[str, Any]:
-    return {**_expected(params)["data"], **_curation(params)}
+def _judged_with(params: Params, sets: Iterable[str]) -> dict[str, Any]:
+    return {**_expected(params)["data"], **_curation(params), **_made_by(params, sets)}
 
 
 def _expected(params: Params) -> dict[str, Any]:
@@ -82,10 +90,17 @@ def _expected(params: Params) -> dict[str, Any]:
     settings = asdict(evaluate.training_settings(params))
     arms = {arm.name: arm.model_dump(mode="json") for arm in params.evaluate.arms}
     for arm in params.evaluate.arms:
+        arms[arm.name] |= _made_by(params, [name.removesuffix(CURATED) for name in arm.add])
         # No gate touches the other arms.
         if any(name.endswith(CURATED) for name in arm.add):
             arms[arm.name] |= _curation(params)
     return {"code_key": code_key(), "data": data, "settings": settings, "arms": arms}
+
+
+def _made_by(params: Params, sets: Iterable[str]) -> dict[str, Any]:
+    """The params that decide the chips of some made sets; a translation's stand among the data's."""
+    sections = set[str]().union(*(_MADE_BY.get(name, ()) for name in sets))
+    return params.model_dump(mode="json", include=sections)
 
 
 def _curation(params: Params) -> dict[str, Any]:
@@ -157,7 +172,7 @@ def _quality_lines(folder: Path, params: Params) -> list[str]:
     if not path.is_file():
         return []
     kept = json.loads(path.read_text(encoding="utf-8"))
-    if kept["made_with"] != json.loads(json.dumps(_judged_with(params))):
+    if kept["made_with"] != json.loads(json.dumps(_judged_with(params, kept["quality"]["sets"]))):
         raise DataError(f"{path} is stale: its params are not today's", fix=STALE)
     curation = kept["curation"]
     counts = ", ".join(
@@ -201,13 +216,18 @@ def _refuse_other_chips(folder: Path, params: Params, runs: list[RunFile], works
         data / "real/target-train",
         data / "real/target-test",
         data / "generated",
-        {path.name: path for path in sorted((data / "translated").iterdir())},
+        {path.name: path for path in _set_folders(data)},
         data / "selection.parquet",
     )
     keys = evaluate.run_keys(params, inputs)
     for run in runs:
         if keys[run.facts["arm"], run.facts["seed"]] != run.facts["run_key"]:
             raise DataError(f"{folder}: run {_name(run)} is stale: {workspace} holds other chips", fix=STALE)
+
+
+def _set_folders(data: Path) -> list[Path]:
+    """Folders of the made sets that claim to be the target's."""
+    return [*sorted((data / "translated").iterdir()), *sorted(data.glob("migrated*"))]
 
 
 def _name(run: RunFile) -> str:

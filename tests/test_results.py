@@ -159,9 +159,14 @@ JUDGEMENT = [  # a value each of reference, score and curate
 @pytest.fixture
 def curated_runs(workspace: Path, params_folder: Path, tmp_path: Path) -> Path:
     """As ``runs``, where the second arm is one of curated chips."""
+    return _runs_with_second_arm(CURATED_ARM, workspace, params_folder, tmp_path)
+
+
+def _runs_with_second_arm(arms_text: str, workspace: Path, params_folder: Path, tmp_path: Path) -> Path:
+    """As ``runs``, where the second arm is another, named ``kept``."""
     for path in (workspace / "params.yaml", params_folder / "quick.yaml"):
         head, _, rest = path.read_text().partition("arms:\n")
-        path.write_text(head + CURATED_ARM + rest[rest.index("  seeds:") :])
+        path.write_text(head + arms_text + rest[rest.index("  seeds:") :])
     table = pd.read_parquet(workspace / "metrics/predictions.parquet")
     table.replace({"arm": {"real+source": "kept"}}).to_parquet(workspace / "metrics/predictions.parquet")
     arms = {"real-only": {"n_train": 6}, "kept": {"n_train": 7}}
@@ -204,6 +209,46 @@ def test_other_gates_make_the_numbers_of_the_made_sets_stale(
     before: str, after: str, runs: Path, params_folder: Path
 ) -> None:
     _edit(params_folder / "quick.yaml", before, after)
+    with pytest.raises(DataError, match=r"quality\.json is stale: its params are not today's"):
+        results.assemble(runs, params_folder, workspaces=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after", "stale"),
+    [
+        ("migrated", "  references: 1\n", "  references: 2\n", True),
+        ("migrated-curated", "  references: 1\n", "  references: 2\n", True),
+        ("migrated-generated", "  guidance: 2.0\n", "  guidance: 3.0\n", True),
+        ("generated", "  guidance: 2.0\n", "  guidance: 3.0\n", True),
+        ("migrated", "  guidance: 2.0\n", "  guidance: 3.0\n", False),
+        ("generated", "  references: 1\n", "  references: 2\n", False),
+    ],
+)
+def test_other_making_makes_arms_of_made_chips_stale(
+    name: str, before: str, after: str, stale: bool, workspace: Path, params_folder: Path, tmp_path: Path
+) -> None:
+    arms_text = CURATED_ARM.replace("psd-curated", name)
+    assert name in arms_text
+    runs = _runs_with_second_arm(arms_text, workspace, params_folder, tmp_path)
+    page = results.assemble(runs, params_folder, workspaces=None)
+    _edit(params_folder / "quick.yaml", before, after)
+    if not stale:
+        assert results.assemble(runs, params_folder, workspaces=None) == page
+        return
+    with pytest.raises(DataError, match="run kept seed 0 is stale: its arm is not today's"):
+        results.assemble(runs, params_folder, workspaces=None)
+
+
+def test_other_migration_makes_the_numbers_of_migrated_sets_stale(
+    workspace: Path, params_folder: Path, tmp_path: Path
+) -> None:
+    numbers = QUALITY | {"sets": QUALITY["sets"] | {"migrated": QUALITY["sets"]["psd"]}}
+    (workspace / "metrics/quality.json").write_text(json.dumps(numbers))
+    runs = tmp_path / "results" / "runs"
+    results.collect(workspace, params_folder / "quick.yaml", runs)
+    (tmp_path / "results" / "notes.md").write_text("Read with care.\n")
+    assert "migrated" in results.assemble(runs, params_folder, workspaces=None)
+    _edit(params_folder / "quick.yaml", "  references: 1\n", "  references: 2\n")
     with pytest.raises(DataError, match=r"quality\.json is stale: its params are not today's"):
         results.assemble(runs, params_folder, workspaces=None)
 
