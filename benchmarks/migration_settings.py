@@ -1,9 +1,11 @@
 """What migration does to chips under other settings: gaps closed, content kept, ghosts, seconds a chip.
 
-Run in a workspace whose reference has run (the repository's default after `make repro`): `make bench
+Run in a workspace whose translate has run (the repository's default after `make repro`): `make bench
 NAME=migration_settings`. Real source train chips are migrated anew under each variant and held against the
 target's reference, as the stage score does; test chips are not read. A line a variant, the last one JSON.
-Variants are named on the command line by fields of params, such as `start=resampled,mode=paper`.
+Variants are named on the command line by fields of params, such as `start=resampled,mode=paper`; without any,
+both modes with and without each of their terms, and both from the resampled content. The first line is what
+physics makes of the same chips.
 """
 
 import argparse
@@ -19,10 +21,11 @@ from ruamel.yaml import YAML
 from sarcurate.execution import cpu_count
 from sarcurate.io import lineage, set_quality
 from sarcurate.io.chip_grid import ParentsOnGrid, chip_grid
-from sarcurate.io.chipset import open_chipset
+from sarcurate.io.chipset import ChipSet, open_chipset
+from sarcurate.io.migrated import chosen_contents
 from sarcurate.io.reference import NETWORK, open_reference
 from sarcurate.io.sensors import load_profile
-from sarcurate.models.made_scores import Judge
+from sarcurate.models.made_scores import Judge, ScoredSet
 from sarcurate.models.migrating import Migration
 from sarcurate.models.reference_network import load_network
 from sarcurate.params import Params, check_params
@@ -30,14 +33,19 @@ from sarcurate.stages import migrate
 from sarcurate.workspace import replace_value
 
 VARIANTS = (
+    "mode=robust,speckle_weight=0.0,spectrum_weight=0.0",
+    "mode=robust,spectrum_weight=0.0",
+    "mode=robust,speckle_weight=0.0",
+    "mode=robust",
+    "mode=paper,spectrum_weight=0.0",
+    "mode=paper,speckle_weight=0.0",
+    "mode=paper",
     "start=resampled,mode=robust",
     "start=resampled,mode=paper",
-    "start=resampled,mode=robust,speckle_weight=0.0,spectrum_weight=0.0",
-    "start=physics,mode=robust",
-    "start=physics,mode=robust,speckle_weight=0.0,spectrum_weight=0.0",
-    "start=physics,mode=paper",
 )
+PHYSICS = "physics alone"
 TRAIN = {side: Path(f"data/real/{side}-train") for side in ("source", "target")}
+TRANSLATED = Path("data/translated/physics")
 REFERENCE = {side: Path(f"data/reference/{side}") for side in ("source", "target")}
 
 
@@ -47,11 +55,28 @@ def main() -> None:
     parser.add_argument("--per-class", type=int, default=8)
     asked = parser.parse_args()
     plain = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-    found = {variant: measured(variant, plain, asked.per_class) for variant in asked.variants}
+    params = check_params(plain, Path("params.yaml"))
+    source, target = (open_chipset(path, splits=("train",)) for path in TRAIN.values())
+    judge = judge_of(params, source, target)
+    contents = [row["chip_id"] for row in chosen_contents(source, asked.per_class)]
+    found = {PHYSICS: numbers(PHYSICS, physics(judge, contents), judge, source, params)}
+    for variant in asked.variants:
+        scored, seconds = migrated(variant, plain, asked.per_class, judge)
+        found[variant] = numbers(variant, scored, judge, source, params, seconds=seconds)
     print(json.dumps(found))
 
 
-def measured(variant: str, plain: Any, per_class: int) -> dict[str, float]:
+def physics(judge: Judge, contents: list[str]) -> ScoredSet:
+    """What translate made of the same chips."""
+    made = open_chipset(TRANSLATED, splits=("train",))
+    scored = judge.score(made)
+    asked = {row["chip_id"] for row in made.rows() if row["parents"][0] in contents}
+    rows = scored.table["chip_id"].isin(asked).to_numpy()
+    return ScoredSet(scored.table[rows].reset_index(drop=True), scored.features[rows])
+
+
+def migrated(variant: str, plain: Any, per_class: int, judge: Judge) -> tuple[ScoredSet, float]:
+    """The chips under other settings, and seconds a chip."""
     data = YAML(typ="safe", pure=True).load(json.dumps(plain))
     for pair in variant.split(","):
         name, _, value = pair.partition("=")
@@ -64,32 +89,40 @@ def measured(variant: str, plain: Any, per_class: int) -> dict[str, float]:
         start = time.perf_counter()
         migration.run(source, per_class, variant, Path(place) / "made")
         seconds = time.perf_counter() - start
-        made = open_chipset(Path(place) / "made", splits=("train",))
-        judge = judge_of(params, source, target)
-        scored = judge.score(made)
-        quality = set_quality.set_quality(
-            judge.reference.train_scores,
-            {"source": judge.measure(source).table, "made": scored.table},
-            {"target": judge.reference.features, "source": judge.measure(source).features}
-            | {"made": scored.features},
-            level=params.score.interval_level,
-            draws=200,
-            seed=judge.seed,
-        )
-    numbers, table = quality["sets"]["made"], scored.table
-    ghosts = table["ghost_z"] > judge.reference.limits["ghost_z"].upper.value
+        scored = judge.score(open_chipset(Path(place) / "made", splits=("train",)))
+    return scored, seconds / len(scored.table)
+
+
+def numbers(
+    name: str,
+    scored: ScoredSet,
+    judge: Judge,
+    source: ChipSet,
+    params: Params,
+    seconds: float | None = None,
+) -> dict[str, float | None]:
+    before, reference = judge.measure(source), judge.reference
+    quality = set_quality.set_quality(
+        reference.train_scores,
+        {"source": before.table, "made": scored.table},
+        {"target": reference.features, "source": before.features, "made": scored.features},
+        level=params.score.interval_level,
+        draws=200,
+        seed=judge.seed,
+    )["sets"]["made"]
     told = {
-        "gap_closed_mmd_physics": numbers["gap_closed_mmd_physics"],
-        "gap_closed_log_psd": numbers["gap_closed_log_psd_distance"],
-        "median_enl": float(np.nanmedian(table["enl"])),
-        "median_enl_target": float(np.nanmedian(judge.reference.train_scores["enl"])),
-        "content_retention_median": float(np.nanmedian(table["content_retention"])),
-        "class_probability_mean": float(np.nanmean(table["class_probability"])),
-        "ghost_share": float(ghosts.mean()),
-        "seconds_per_chip": seconds / len(made.manifest),
+        "gap_closed_mmd_physics": quality["gap_closed_mmd_physics"],
+        "gap_closed_log_psd": quality["gap_closed_log_psd_distance"],
+        "log_psd_distance": quality["log_psd_distance"],
+        "median_enl": float(np.nanmedian(scored.table["enl"])),
+        "median_enl_target": float(np.nanmedian(reference.train_scores["enl"])),
+        "content_retention_median": float(np.nanmedian(scored.table["content_retention"])),
+        "class_probability_mean": float(np.nanmean(scored.table["class_probability"])),
+        "ghost_share": float((scored.table["ghost_z"] > reference.limits["ghost_z"].upper.value).mean()),
+        "seconds_per_chip": seconds,
     }
-    told = {name: round(value, 3) for name, value in told.items()}
-    print(variant, *(f"{name} {value}" for name, value in told.items()), sep="  ", flush=True)
+    told = {key: None if value is None else round(value, 3) for key, value in told.items()}
+    print(name, *(f"{key} {value}" for key, value in told.items()), sep="  ", flush=True)
     return told
 
 
