@@ -60,7 +60,7 @@ def cut_mosaic(
         pol = None if pd.isna(polarisation) else str(polarisation)
         scene = open_mosaic(root, table, str(scene_id), pol)
         assert isinstance(scene.pixels, MosaicReader)
-        chips = table[(table["scene_id"] == scene_id) & table["label"].isin(classes)]
+        chips = table[table["path"].isin(scene.pixels.names) & table["label"].isin(classes)]
         for row, samples, seen in _windows(scene.pixels, chips, shape):
             if seen.mean() >= covered:
                 _save(out / str(row["path"]), mirrored(samples, seen))

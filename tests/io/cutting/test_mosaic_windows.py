@@ -57,6 +57,13 @@ def test_a_covered_window_is_that_of_the_scene(made: Any, tmp_path: Path) -> Non
         np.testing.assert_array_equal(read_samples(tmp_path / "out" / name), WHOLE[20:36, first : first + 32])
 
 
+def test_polarisations_of_one_scene_are_mosaics_of_their_own(made: Any, tmp_path: Path) -> None:
+    root, table = made
+    table = table.assign(polarisation=["HH", "HH", "HH", "VV", "HH", "HH", "HH"])
+    cut = cut_mosaic(root, table, ("tank",), (16, 32), 0.9, tmp_path / "out")
+    assert cut.table["path"].tolist() == ["tank/1.npy"]  # the VV chip has no neighbours
+
+
 def test_a_class_without_a_window_is_refused(made: Any, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no window of 20 x 32 px about a chip of class tank") as caught:
         cut_mosaic(*made, ("tank", "town"), (20, 32), 1.0, tmp_path / "out")
