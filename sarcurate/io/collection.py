@@ -215,8 +215,8 @@ def _with_gates(
     none = np.isnan(margins).all(axis=1)
     closest = np.abs(np.where(np.isnan(margins), np.inf, margins)).argmin(axis=1)
     return table.assign(
-        failed=failed,
-        sentences=sentences,
+        failed=pd.Series(failed, dtype=object),
+        sentences=pd.Series(sentences, dtype=object),
         closest_gate=[
             "" if empty else gates[k].measure for k, empty in zip(closest, none.tolist(), strict=True)
         ],
@@ -251,7 +251,7 @@ def _with_selection(table: pd.DataFrame, path: Path) -> pd.DataFrame:
         raise DataError(f"{path} is not of today's scores", fix="rebuild it with `dvc repro curate`")
     rows = list(zip(table["chip_id"], table["label"], strict=True))
     return table.assign(
-        kept=[choices[chip].kept if chip in choices else None for chip, _ in rows],
+        kept=pd.Series([choices[chip].kept if chip in choices else None for chip, _ in rows], dtype=object),
         reason=[choices[chip].reason if chip in choices else "" for chip, _ in rows],
         new_label=[
             choices[chip].label if chip in choices and choices[chip].label != label else ""
@@ -286,8 +286,9 @@ def _saying(row: Verdict) -> str:
 
 
 def _nearest(table: pd.DataFrame, reference: Reference) -> NDArray[np.float64]:
-    """Distance to the nearest other chip of the set in the physics vector, RMS over its columns in
-    standard deviations of real chips; NaN where a chip lacks a column or is alone.
+    """Distance to the nearest other chip of the set in the physics vector.
+
+    RMS over its columns, in standard deviations of real chips; NaN where a chip lacks a column or is alone.
     """
     columns = list(VECTOR)
     spread = reference.train_scores[columns].std().to_numpy()
@@ -297,6 +298,6 @@ def _nearest(table: pd.DataFrame, reference: Reference) -> NDArray[np.float64]:
     for _, rows in table[whole].groupby("set"):
         places = rows.index.to_numpy()
         if len(places) > 1:
-            distances, _ = cKDTree(z[places]).query(z[places], k=2)
+            distances = np.asarray(cKDTree(z[places]).query(z[places], k=2)[0])
             found[places] = distances[:, 1] / np.sqrt(len(columns))
     return found
