@@ -9,14 +9,14 @@ import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from sarcurate.errors import DataError
 from sarcurate.io.verdicts import COLUMNS, HEADER, Ruling, Verdict, Verdicts, name_chips, read_verdicts
 
-LOCK = ".verdicts.lock"
+PENDING = Path(".sarcurate/pending_verdicts.csv")  # a workspace's journal, below its folder
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,15 @@ class Saved:
     """What saving did: the lines that were appended, and chips that are in no set today and stayed back."""
 
     appended: tuple[Verdict, ...]
+    left: tuple[str, ...] = ()
 
     def line(self) -> str:
         """One line for people."""
         counts = Counter(row.ruling for row in self.appended)
         kinds = ", ".join(f"{counts[ruling]} {ruling}" for ruling in Ruling if counts[ruling])
-        return f"{len(self.appended)} verdicts saved ({kinds})" if self.appended else "no verdict to save"
+        said = f"{len(self.appended)} verdicts saved ({kinds})" if self.appended else "no verdict to save"
+        gone = f"; {len(self.left)} chips are in no set today and keep waiting: {name_chips(self.left)}"
+        return said + (gone if self.left else "")
 
 
 def changes(log: Verdicts, ruled: Iterable[Ruled]) -> tuple[Ruled, ...]:
@@ -49,6 +52,11 @@ def changes(log: Verdicts, ruled: Iterable[Ruled]) -> tuple[Ruled, ...]:
     now = {(item.chip_id, item.reviewer): item for item in ruled}
     before = {(row.chip_id, row.reviewer): _without_time(row) for row in log.rows}
     return tuple(item for key, item in now.items() if before.get(key) != item)
+
+
+def extended(log: Verdicts, ruled: Iterable[Ruled]) -> Verdicts:
+    """The log as it would be with what changes something at its end; no file is touched."""
+    return Verdicts((*log.rows, *_rows_of(log, changes(log, ruled))))
 
 
 def append(path: Path, ruled: Sequence[Ruled], known: Mapping[str, str], classes: Sequence[str]) -> Saved:
@@ -80,7 +88,7 @@ def append(path: Path, ruled: Sequence[Ruled], known: Mapping[str, str], classes
     with _locked(path):
         log = read_verdicts(path)
         new = changes(log, ruled)
-        return Saved(_extended(path, log, new) if new else ())
+        return Saved(_write_behind(path, log, new) if new else ())
 
 
 class Journal:
@@ -109,7 +117,7 @@ class Journal:
         """
         if ruled:
             with _locked(self.path):
-                _extended(self.path, Verdicts(self.rows()), ruled)
+                _write_behind(self.path, Verdicts(self.rows()), ruled)
 
     def undo(self) -> tuple[Verdict, ...]:
         """Take back what was added last; those lines."""
@@ -121,10 +129,17 @@ class Journal:
             return last
 
     def take(self, save: Callable[[tuple[Ruled, ...]], Saved]) -> Saved:
-        """Hand what waits to ``save`` and forget it once that returned; nothing is added meanwhile."""
+        """Hand what waits to ``save`` and forget it once that returned; nothing is added meanwhile.
+
+        Lines on chips that ``save`` left back keep waiting.
+        """
         with _locked(self.path):
             saved = save(self.ruled())
-            self.path.unlink(missing_ok=True)
+            left = [row for row in self.rows() if row.chip_id in saved.left]
+            if left:
+                _replace_file(self.path, _text(left))
+            else:
+                self.path.unlink(missing_ok=True)
             return saved
 
 
@@ -132,13 +147,22 @@ def _without_time(row: Verdict) -> Ruled:
     return Ruled(row.chip_id, row.pixels_sha256, row.ruling, row.new_label, row.reason, row.reviewer)
 
 
-def _extended(path: Path, log: Verdicts, new: Sequence[Ruled]) -> tuple[Verdict, ...]:
-    """Write the file with new lines of one time at its end; the lines as read back."""
-    utc = _next_time(log)
-    before = path.read_text(encoding="utf-8") if path.exists() else HEADER + "\n"
-    rows = [Verdict(**vars(item), utc=utc, where="") for item in new]
+def _write_behind(path: Path, log: Verdicts, new: Sequence[Ruled]) -> tuple[Verdict, ...]:
+    """Write the file with new lines of one time at its end; those lines."""
+    rows = _rows_of(log, new)
+    before = _bytes_as_text(path) if path.exists() else HEADER + "\n"
     _replace_file(path, before + ("" if before.endswith("\n") else "\n") + _lines(rows))
-    return tuple(rows)
+    return rows
+
+
+def _rows_of(log: Verdicts, new: Sequence[Ruled]) -> tuple[Verdict, ...]:
+    utc = _next_time(log)
+    return tuple(Verdict(**vars(item), utc=utc, where="a verdict not yet saved") for item in new)
+
+
+def _bytes_as_text(path: Path) -> str:
+    """Text with its line ends as they are."""
+    return path.read_bytes().decode("utf-8")
 
 
 def _next_time(log: Verdicts) -> str:
@@ -157,7 +181,7 @@ def _lines(rows: Iterable[Verdict]) -> str:
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     for row in rows:
-        cells = vars(replace(row)) | {"verdict": row.ruling.value}
+        cells = vars(row) | {"verdict": row.ruling.value}
         writer.writerow([cells[name] for name in COLUMNS])
     return out.getvalue()
 
@@ -172,15 +196,16 @@ def _replace_file(path: Path, text: str) -> None:
         os.fsync(file.fileno())
     try:
         read_verdicts(beside)
-    except DataError:
+    except DataError as error:
         beside.unlink()
-        raise
+        # The lines are those that the file would have had.
+        raise DataError(error.problem.replace(str(beside), str(path)), fix=error.fix) from error
     beside.replace(path)
 
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / LOCK).open("w") as lock:
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
