@@ -68,8 +68,9 @@ class Collection:
             ``content, style, peer`` chip ids ("" for none) of what it was made of, whose style it took and a
             real target chip of its class; ``judged`` whether curate chooses; ``kept, reason, new_label`` of
             the Selection; ``failed`` (tuple of measures) and ``sentences`` (one per failed gate);
-            ``closest_gate, gate_margin``: the gate whose limit is nearest and how far inside (+) or
-            outside (-) it is in standard deviations of real chips; ``nearest_in_set``: distance to the
+            ``closest_gate, gate_margin``: the gate that decides, which is the one that the chip breaks most or
+            passes least, and how far inside (+) or outside (-) its nearer limit the chip is, in standard
+            deviations of real chips; NaN where what decides is a missing value; ``nearest_in_set``: distance to the
             nearest chip of its set; ``verdict`` (keep | reject | relabel | unsure | disputed | stale | none)
             and ``said``, who said what; then the measures.
         measures: names of the measures' columns.
@@ -211,16 +212,20 @@ def _with_gates(
         sentences[row] = tuple(text for _, text in broken)
     margins = np.full((len(table), max(1, len(gates))), np.nan)
     for column, gate in enumerate(gates):
-        margins[judged, column] = _margin(table[judged][gate.measure], gate.measure, ends, reference)
+        values = table[judged][gate.measure]
+        margins[judged, column] = _margin(values, gate.measure, ends, reference)
+        if gate.if_missing == "reject":
+            margins[judged & table[gate.measure].isna().to_numpy(), column] = -np.inf
     none = np.isnan(margins).all(axis=1)
-    closest = np.abs(np.where(np.isnan(margins), np.inf, margins)).argmin(axis=1)
+    closest = np.where(np.isnan(margins), np.inf, margins).argmin(axis=1)
+    margin = margins[np.arange(len(table)), closest]
     return table.assign(
         failed=pd.Series(failed, dtype=object),
         sentences=pd.Series(sentences, dtype=object),
         closest_gate=[
             "" if empty else gates[k].measure for k, empty in zip(closest, none.tolist(), strict=True)
         ],
-        gate_margin=margins[np.arange(len(table)), closest],
+        gate_margin=np.where(np.isinf(margin), np.nan, margin),
     )
 
 
