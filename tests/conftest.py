@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -260,6 +261,40 @@ def tiny_judged(
     asked = curate.Inputs(judged.validated(), target_reference, judged.scores().scores, judged.verdicts())
     curate.run(params, asked, judged.selection(), judged.curation())
     return judged
+
+
+@pytest.fixture(scope="session")
+def tiny_workspace(
+    tiny_data: Callable[..., dict[str, Any]],
+    tiny_sets: TinySets,
+    tiny_judged: TinyJudged,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A workspace after curate, without test chips; not to be written to, see ``own_workspace``."""
+    root = tmp_path_factory.mktemp("workspace")
+    with (root / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(tiny_data(), file)
+    made = tiny_judged.made()
+    folders = {
+        **{f"real/{name}": path for name, path in tiny_sets.parts().items() if "test" not in name},
+        **{f"translated/{name}": made[name] for name in MADE},
+        **{name: path for name, path in made.items() if name not in MADE},
+        "generated": tiny_judged.generated(),
+        "reference": tiny_judged.root / "reference",
+    }
+    for name, path in folders.items():
+        shutil.copytree(path, root / "data" / name)
+    tables = tiny_judged.scores()
+    files = (tables.scores, tables.source_scores, tables.generated_scores)
+    for path in (*files, tiny_judged.selection(), tiny_judged.verdicts()):
+        shutil.copy(path, root / "data")
+    return root
+
+
+@pytest.fixture
+def own_workspace(tiny_workspace: Path, tmp_path: Path) -> Path:
+    """A copy of ``tiny_workspace`` to write to."""
+    return Path(shutil.copytree(tiny_workspace, tmp_path / "workspace"))
 
 
 @dataclass(frozen=True)
