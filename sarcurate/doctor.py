@@ -26,6 +26,7 @@ EXTRAS = {
     "dvc": "dvc",
     "datasets": "hub",
     "great_expectations": "validate",
+    "fiftyone": "app",
 }
 ENOUGH_DISK_GIB = 5.0
 
