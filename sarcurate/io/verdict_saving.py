@@ -124,6 +124,6 @@ def _refuse_a_slip(rejected: Sequence[str], judged: int) -> None:
     if len(rejected) > MOST_NEWLY_REJECTED * judged:
         raise DataError(
             f"{len(rejected)} of {judged} judged chips would be newly rejected, "
-            f"more than {MOST_NEWLY_REJECTED:.0%}; nothing was saved",
+            f"more than {100 * MOST_NEWLY_REJECTED:.0f} %; nothing was saved",
             fix="look whether more was marked than meant; if all of it is meant, add --force",
         )

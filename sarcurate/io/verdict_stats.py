@@ -94,7 +94,7 @@ def _agreement(
         told = "n/a (both say the same of all)"
     else:
         told = f"{kappa:.2f}"
-    return f"{head}, agreed on {same} ({same / len(both):.0%}), kappa {told}"
+    return f"{head}, agreed on {same} ({100 * same / len(both):.0f} %), kappa {told}"
 
 
 def _aligned(rows: Sequence[Sequence[str | int]], texts: int) -> list[str]:
