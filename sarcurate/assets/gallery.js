@@ -22,8 +22,8 @@ function element(name, properties, ...children) {
   return made;
 }
 
-function words(value) {
-  return value === null || value === undefined ? "–" : String(Number(value.toPrecision(4)));
+function words(value, digits = 4) {
+  return value === null || value === undefined ? "–" : String(Number(value.toPrecision(digits)));
 }
 
 function valueOf(measure, index) {
@@ -32,7 +32,7 @@ function valueOf(measure, index) {
 
 function picture(chipId, alt) {
   const image = element("img", { loading: "lazy", decoding: "async", alt });
-  image.onload = () => image.classList.toggle("large", image.naturalWidth > 256);
+  image.onload = () => image.classList.toggle("large", image.naturalWidth > 160);
   image.src = "chips/" + chipId.slice(0, 2) + "/" + chipId + ".png";
   return image;
 }
@@ -147,13 +147,15 @@ function dress(index) {
   const lines = [
     paragraph("name", labelOf(chip)),
     paragraph("faint", chip.set + " " + chip.chip_id.slice(0, 8)),
-    paragraph("faint", "ENL " + words(valueOf("enl", index)) + ", PSD " + words(valueOf("log_psd_distance", index))),
+    paragraph("faint", "ENL " + words(valueOf("enl", index), 3) + ", PSD " + words(valueOf("log_psd_distance", index), 3)),
   ];
   if (!["enl", "log_psd_distance"].includes(sort)) {
     lines.push(paragraph("faint", facts.names[sort] + " " + words(valueOf(sort, index))));
   }
   lines.push(chip.kept ? paragraph("kept", "kept") : paragraph("why", chip.reason));
   if (chip.said) lines.push(paragraph("faint", chip.verdict + ": " + chip.said));
+  const now = given.get(chip.chip_id);
+  if (now) lines.push(paragraph("here", "here: " + [now.verdict, now.new_label].join(" ").trim()));
   made.classList.toggle("rejected", !chip.kept);
   made.classList.toggle("given", given.has(chip.chip_id));
   made.classList.toggle("current", index === current);

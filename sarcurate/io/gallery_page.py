@@ -24,7 +24,10 @@ FIRST_SORTS = (
     *("gate_margin", "enl", "log_psd_distance", "ghost_z", "memorisation_ratio", "nearest_in_set"),
     *("physics_distance", "content_retention", "class_probability"),
 )
-NOT_A_SCORE = ("gate_margin", "nearest_in_set")  # numbers of a Collection beside the measures
+BESIDE_MEASURES = {  # numbers of a Collection that are no columns of the scores
+    "gate_margin": "gate margin, in std of real chips",
+    "nearest_in_set": "distance to the nearest of its set",
+}
 VERDICTS = (*("none", "keep", "reject", "relabel", "unsure"), "disputed", "stale")
 DIGITS = 5  # of the numbers on the page
 
@@ -55,7 +58,7 @@ def page(collection: Collection, shown: pd.DataFrame, title: str) -> str:
         title=title,
         revision=collection.revision,
         n_chips=len(judged),
-        n_kept=int((judged["kept"] == True).sum()),  # noqa: E712 - None where curate does not choose
+        n_kept=int(judged["kept"].astype(bool).sum()),
         sets=sorted(judged["set"].unique()),
         classes=collection.classes,
         gates=_in_words(collection.ends),
@@ -72,7 +75,7 @@ def picture_path(folder: str, chip_id: str) -> str:
 
 def _sorts(collection: Collection, judged: pd.DataFrame) -> dict[str, dict[str, str]]:
     """Names of measures that a judged chip has a value of, those that matter first, by heading."""
-    there = [name for name in (*NOT_A_SCORE, *collection.measures) if judged[name].notna().any()]
+    there = [name for name in (*BESIDE_MEASURES, *collection.measures) if judged[name].notna().any()]
     first = [name for name in FIRST_SORTS if name in there]
     return {
         "most asked for": _in_words(first),
@@ -81,7 +84,7 @@ def _sorts(collection: Collection, judged: pd.DataFrame) -> dict[str, dict[str, 
 
 
 def _in_words(measures: Iterable[str]) -> dict[str, str]:
-    return {name: display_name(name) for name in measures}
+    return {name: BESIDE_MEASURES.get(name) or display_name(name) for name in measures}
 
 
 def _facts(collection: Collection, shown: pd.DataFrame, sorts: dict[str, dict[str, str]]) -> dict[str, Any]:
