@@ -68,10 +68,10 @@ class Collection:
             ``content, style, peer`` chip ids ("" for none) of what it was made of, whose style it took and a
             real target chip of its class; ``judged`` whether curate chooses; ``kept, reason, new_label`` of
             the Selection; ``failed`` (tuple of measures) and ``sentences`` (one per failed gate);
-            ``closest_gate, gate_margin``: the gate that decides, which is the one that the chip breaks most or
-            passes least, and how far inside (+) or outside (-) its nearer limit the chip is, in standard
-            deviations of real chips; NaN where what decides is a missing value; ``nearest_in_set``: distance to the
-            nearest chip of its set; ``verdict`` (keep | reject | relabel | unsure | disputed | stale | none)
+            ``closest_gate, gate_margin``: the gate that decides, which the chip breaks most or passes least,
+            and how far inside (+) or outside (-) its nearer limit it is in standard deviations of real chips,
+            NaN where a missing value decides; ``nearest_in_set``: distance to the nearest chip of its set;
+            ``verdict`` (keep | reject | relabel | unsure | disputed | stale | none)
             and ``said``, who said what; then the measures.
         measures: names of the measures' columns.
         ends: lower and upper bound of every gate, by measure.
