@@ -286,8 +286,10 @@ def tiny_workspace(
         shutil.copytree(path, root / "data" / name)
     tables = tiny_judged.scores()
     files = (tables.scores, tables.source_scores, tables.generated_scores)
-    for path in (*files, tiny_judged.selection(), tiny_judged.verdicts()):
+    for path in (*files, tiny_judged.selection(), tiny_judged.verdicts(), tiny_judged.validated()):
         shutil.copy(path, root / "data")
+    (root / "metrics").mkdir()
+    shutil.copy(tiny_judged.curation(), root / "metrics")
     return root
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.scorecard import VECTOR
 from sarcurate.errors import DataError
 from sarcurate.io import lineage
@@ -71,11 +72,12 @@ class Collection:
             ``closest_gate, gate_margin``: the gate that decides, which the chip breaks most or passes least,
             and how far inside (+) or outside (-) its nearer limit it is in standard deviations of real chips,
             NaN where a missing value decides; ``nearest_in_set``: distance to the nearest chip of its set;
+            ``enl_rank``: rank of ENL within set and class, 0 to 1;
             ``verdict`` (keep | reject | relabel | unsure | disputed | stale | none)
             and ``said``, who said what; then the measures.
         measures: names of the measures' columns.
         ends: lower and upper bound of every gate, by measure.
-        windows_db: display window of each set.
+        windows_db: display window of each set; radiometries: what its pixels are.
         classes: all labels.
         revision: hash of all files that were read.
     """
@@ -84,6 +86,7 @@ class Collection:
     measures: tuple[str, ...]
     ends: Mapping[str, tuple[Bound | None, Bound | None]]
     windows_db: Mapping[str, tuple[float, float]]
+    radiometries: Mapping[str, Radiometry]
     reference: Reference
     classes: tuple[str, ...]
     revision: str
@@ -115,11 +118,13 @@ def collect(layout: Layout, gates: Sequence[Gate], classes: Sequence[str]) -> Co
     table = _with_selection(table, layout.selection)
     table = _with_verdicts(table, layout.verdicts)
     table["nearest_in_set"] = _nearest(table, reference)
+    table["enl_rank"] = _ranks(table, "enl")
     return Collection(
         chips=table,
         measures=measures,
         ends=ends,
         windows_db={name: chips.header.display_db for name, chips in sets.items()},
+        radiometries={name: chips.header.radiometry for name, chips in sets.items()},
         reference=reference,
         classes=tuple(classes),
         revision=revision(layout, gates),
@@ -306,3 +311,10 @@ def _nearest(table: pd.DataFrame, reference: Reference) -> NDArray[np.float64]:
             distances = np.asarray(cKDTree(z[places]).query(z[places], k=2)[0])
             found[places] = distances[:, 1] / np.sqrt(len(columns))
     return found
+
+
+def _ranks(table: pd.DataFrame, measure: str) -> pd.Series:
+    """Rank of a measure within set and class, 0 the lowest to 1 the highest; NaN without a value."""
+    groups = table.groupby(["set", "label"])[measure]
+    counts = groups.transform("count")
+    return (groups.rank(method="average") - 1) / (counts - 1).where(counts > 1)
