@@ -1,0 +1,1 @@
+"""Where chips come from, and what was made of them."""
