@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,7 +137,9 @@ def served(place: Place, port: int, reviewer: str, say: Callable[[str], None]) -
             "--address",
             LOOPBACK,
         ]
-        with Child("the App's server", command, folder / "server.log", {**os.environ, **settings}) as server:
+        log = folder / "server.log"
+        # The server holds nothing, and would wait for open browsers: it is killed where we are.
+        with Child("the App's server", command, log, {**os.environ, **settings}, signal.SIGKILL) as server:
             server.wait_until(lambda: answers(LOOPBACK, port), SERVER_START_S)
             children = (server, mongod) if mongod else (server,)
             yield Running(f"http://{LOOPBACK}:{port}/datasets/{dataset.name}", children)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -25,11 +26,16 @@ _TAIL = 1500  # characters of a child's log that an error shows
 class Child:
     """A process of ours whose output goes to a log file; ``with`` stops it.
 
-    On Linux the kernel stops it, too, when we are killed.
+    On Linux the kernel sends it ``last_signal`` when we are killed.
     """
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], log: Path, env: Mapping[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        last_signal: signal.Signals = signal.SIGTERM,
     ) -> None:
         self.name = name
         self._log = log
@@ -41,7 +47,7 @@ class Child:
                 stdout=out,
                 stderr=subprocess.STDOUT,
                 env=None if env is None else dict(env),
-                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+                preexec_fn=partial(_die_with_parent, last_signal) if sys.platform == "linux" else None,
             )
 
     @property
@@ -126,7 +132,7 @@ def require_free(port: int) -> None:
             ) from error
 
 
-def _die_with_parent() -> None:  # pragma: no cover - runs in the child before it becomes another program
+def _die_with_parent(last_signal: int) -> None:  # pragma: no cover - runs in the child before its program
     # Ctrl+C is for us alone: children are stopped in order, the database last.
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, last_signal)

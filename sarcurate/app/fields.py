@@ -17,8 +17,8 @@ JUDGEMENT = {
     "reason": "why curate rejected the chip",
     "failed": "measures whose gate the chip breaks",
     "sentences": "each broken gate in a sentence: value, limit and where the limit is from",
-    "closest_gate": "the gate whose limit is nearest",
-    "gate_margin": "distance to that limit in standard deviations of real chips; below 0 outside",
+    "closest_gate": "the gate that decides: the one broken most, or passed least",
+    "gate_margin": "distance to its limit in standard deviations of real chips; below 0 outside",
     "new_label": "class that people gave the chip, where it is another",
 }
 IDENTITY = {

@@ -256,6 +256,7 @@ def _waiting() -> int:
 
 def _told(ctx: Context, line: str, reload: bool = True) -> dict[str, Any]:
     if reload:
+        ctx.ops.clear_selected_samples()  # so that the next verdict is not on the same chips
         ctx.ops.reload_samples()
     ctx.ops.notify(line, variant="info")
     return {"line": line}

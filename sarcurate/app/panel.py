@@ -85,6 +85,7 @@ class Curation(foo.Panel):
         self._changed(ctx)
 
     def _changed(self, ctx: Context) -> None:
+        ctx.ops.clear_selected_samples()
         ctx.ops.reload_samples()
         self._fill(ctx)
 

@@ -6,7 +6,7 @@ const place = new Map(chips.map((chip, index) => [chip.chip_id, index]));
 const get = (id) => document.getElementById(id);
 const STEP = 240; // chips laid out at once
 const STORE = "sarcurate-gallery-" + facts.revision;
-const KEYS = { k: "keep", x: "reject", u: "unsure" };
+const KEYS = { k: "keep", d: "reject", u: "unsure" };
 const ON_CHIP = ["keep", "reject", "unsure"];
 
 let order = []; // indices of the chips that pass the filters, sorted

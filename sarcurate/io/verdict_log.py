@@ -119,13 +119,14 @@ class Journal:
             with _locked(self.path):
                 _write_behind(self.path, Verdicts(self.rows()), ruled)
 
-    def undo(self) -> tuple[Verdict, ...]:
-        """Take back what was added last; those lines."""
+    def undo(self, reviewer: str) -> tuple[Verdict, ...]:
+        """Take back what a reviewer added last; those lines."""
         with _locked(self.path):
             rows = self.rows()
-            last = tuple(row for row in rows if row.utc == rows[-1].utc) if rows else ()
+            own = [row for row in rows if row.reviewer == reviewer]
+            last = tuple(row for row in own if row.utc == own[-1].utc)
             if last:
-                _replace_file(self.path, _text(rows[: -len(last)]))
+                _replace_file(self.path, _text(row for row in rows if row not in last))
             return last
 
     def take(self, save: Callable[[tuple[Ruled, ...]], Saved]) -> Saved:

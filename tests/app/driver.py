@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -24,6 +25,11 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def own_environment() -> dict[str, str]:
+    """The environment without FiftyOne's settings, so that a database of its own is started."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FIFTYONE")}
+
+
 class Browse:
     """A running ``sarcurate browse``, its output and its end."""
 
@@ -33,6 +39,7 @@ class Browse:
             self.process = subprocess.Popen(
                 [SARCURATE, "browse", "--port", "0", "--reviewer", "tester", *options],
                 cwd=workspace,
+                env=own_environment(),
                 stdout=out,
                 stderr=subprocess.STDOUT,
             )
@@ -148,7 +155,8 @@ class Page:
         """Open a panel beside the grid."""
         self.tab.click('[data-cy="new-panel-btn"]')
         self.tab.locator(f'[data-cy^="new-panel-option-"]:has-text("{name}")').click()
-        self.tab.wait_for_selector(f'[data-cy="panel-tab-{name.lower().rpartition(" ")[2]}"]', timeout=WAIT_MS)
+        tab = name.lower().rpartition(" ")[2]
+        self.tab.wait_for_selector(f'[data-cy="panel-tab-{tab}"]', timeout=WAIT_MS)
         self.settle()
 
     def press(self, key: str) -> None:

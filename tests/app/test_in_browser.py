@@ -66,16 +66,16 @@ def test_filter_by_enl_reject_save_and_curate_again(own_workspace: Path, driver:
     assert set(before) - set(after) == {row.chip_id for row in mine} & set(before)
 
 
-def test_prune_a_share_of_each_class_with_its_count_and_undo(
-    own_workspace: Path, driver: ModuleType
-) -> None:
+def test_prune_a_share_of_each_class_with_its_count_and_undo(own_workspace: Path, driver: ModuleType) -> None:
     scores = pd.read_parquet(own_workspace / "data/scores.parquet")
     counts = scores.groupby(["set", "label"])["enl"].count()
     expected = int((counts * 0.5).astype(int).sum())
     with driver.browsing(own_workspace) as app, driver.page() as page:
         page.open(app.address())
         page.start("SAR: prune by ENL")
-        page.tab.get_by_label("lowest", exact=False).or_(page.tab.locator("input[type=number]").first).first.fill("50")
+        page.tab.get_by_label("lowest", exact=False).or_(
+            page.tab.locator("input[type=number]").first
+        ).first.fill("50")
         page.notice(f"{expected} of {len(scores)} chips will be rejected")
         page.execute()
         waiting = _wait_for_verdicts(own_workspace, expected)

@@ -172,7 +172,7 @@ def journal(tmp_path: Path) -> Journal:
 
 
 def test_a_journal_without_a_file_is_empty(journal: Journal) -> None:
-    assert journal.rows() == journal.ruled() == journal.undo() == ()
+    assert journal.rows() == journal.ruled() == journal.undo("Ann") == ()
     journal.add([])
     assert not journal.path.exists()
 
@@ -180,10 +180,18 @@ def test_a_journal_without_a_file_is_empty(journal: Journal) -> None:
 def test_undo_takes_back_what_was_added_at_once(journal: Journal) -> None:
     journal.add([_ruled("a1")])
     journal.add([_ruled("a2"), _ruled("a3")])
-    assert [row.chip_id for row in journal.undo()] == ["a2", "a3"]
+    assert [row.chip_id for row in journal.undo("Ann")] == ["a2", "a3"]
     assert [item.chip_id for item in journal.ruled()] == ["a1"]
-    assert [row.chip_id for row in journal.undo()] == ["a1"]
-    assert journal.undo() == ()
+    assert [row.chip_id for row in journal.undo("Ann")] == ["a1"]
+    assert journal.undo("Ann") == ()
+
+
+def test_undo_leaves_what_others_added(journal: Journal) -> None:
+    journal.add([_ruled("a1"), _ruled("a2", reviewer="Bob")])
+    journal.add([_ruled("a3", reviewer="Bob")])
+    assert [row.chip_id for row in journal.undo("Ann")] == ["a1"]
+    assert [row.chip_id for row in journal.rows()] == ["a2", "a3"]
+    assert journal.undo("Ann") == ()
 
 
 def test_the_last_per_chip_and_reviewer_waits(journal: Journal) -> None:
@@ -208,7 +216,7 @@ def test_what_is_taken_waits_no_longer_unless_saving_fails(journal: Journal, pat
         journal.take(lambda waiting: append(path, waiting, KNOWN, CLASSES))
     assert [item.chip_id for item in journal.ruled()] == ["a1", "b1"]
     assert read_verdicts(path).rows == ()
-    journal.undo()
+    journal.undo("Ann")
     journal.add([_ruled("a1")])
     assert len(journal.take(lambda waiting: append(path, waiting, KNOWN, CLASSES)).appended) == 1
     assert journal.ruled() == ()
