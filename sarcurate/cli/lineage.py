@@ -36,3 +36,44 @@ def trace(
         return
     up = tracing.trace_up(root, chip)
     typer.echo(tracing.up_json(up), nl=False) if as_json else say(tracing.up_lines(up))
+
+
+@app.command(epilog="Example: sarcurate diff ds-v1 ds-v2 --html changes.html")
+def diff(
+    revision_a: Annotated[str, typer.Argument(help="commit, tag or branch", show_default=False)],
+    revision_b: Annotated[
+        str | None, typer.Argument(help="another one; the working tree where left out", show_default=False)
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="also write the comparison as one page")] = None,
+) -> None:
+    """Say what changed between two git revisions: chips, Selection, verdicts, params, physics, accuracy.
+
+    What git keeps is read from git, what DVC keeps from its cache; nothing is checked out or downloaded.
+    """
+    from sarcurate.io.revisions.changes import change_lines, read_changes
+
+    found = read_changes(Path.cwd(), revision_a, revision_b)
+    say(change_lines(found))
+    if html is not None:
+        from sarcurate.io.revisions.changes_page import changes_page
+
+        _write(html, changes_page(found).encode())
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that a command was asked for, in place of an earlier one.
+
+    Raises:
+        ParamsError: where it cannot be written.
+    """
+    from sarcurate.errors import ParamsError
+    from sarcurate.io.safe import atomic_write
+
+    try:
+        with atomic_write(path) as file:
+            file.write(data)
+    except OSError as error:
+        raise ParamsError(
+            f"{path} cannot be written: {error.strerror}", fix="name a file in an existing folder of yours"
+        ) from error
+    typer.echo(f"wrote {path}")

@@ -26,8 +26,8 @@ _LEARNT_OF = (
     "no generated chip can be made without the training set as it was"
 )
 _AS_A_WHOLE = (
-    "besides, limits, floors and the fits of translation and migration are statistics of whole train sets, so "
-    "every made chip depends on them a little"
+    "besides, limits, floors and the fits of translation and migration are statistics of whole train sets, "
+    "so every made chip depends on them a little"
 )
 _TESTED = "test chips: every arm is scored on those of the target, and nothing is made of them"
 _TODAY = "there is no dvc.lock record of {}: params and code are those of params.yaml as it reads today"

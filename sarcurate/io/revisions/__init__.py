@@ -1,0 +1,1 @@
+"""Git revisions of a workspace, read and compared."""
