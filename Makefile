@@ -15,7 +15,7 @@ export SARCURATE_MIRROR := $(abspath $(SARCURATE_MIRROR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all lint types format imports check bench results figures deps clean
+.PHONY: help env repro test test-all lint types format imports check bench results figures screenshots deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -71,6 +71,9 @@ results: env ## assemble docs/results.md from the finished runs in docs/results/
 figures: repro ## rebuild docs/figures/overview.png, the figure of the README, from the default run
 	mkdir -p docs/figures
 	cp metrics/report/overview.png docs/figures/overview.png
+
+screenshots: env ## rebuild docs/figures/app_*.png from the default run, in Debian's chromium
+	$(BIN)/python benchmarks/screenshots.py
 
 deps: env ## bring the repository's dvc.yaml up to its modules
 	sarcurate init . --refresh
