@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sarcurate import __version__
 from sarcurate.errors import SarcurateError
-from sarcurate.io import public_sets
+from sarcurate.io import git_guard, git_hook, public_sets
 from sarcurate.params import read_params
 from sarcurate.workspace import check_code
 
@@ -51,6 +51,7 @@ def examine(folder: Path, mirror: Path | None) -> list[Finding]:
         _disk(folder),
         _writable(folder),
         _workspace(folder),
+        *_git(folder),
         *_mirror(mirror),
     ]
 
@@ -115,6 +116,27 @@ def _workspace(folder: Path) -> Finding:
     except SarcurateError as error:
         return Finding("workspace", error.problem, False, True, error.fix)
     return Finding("workspace", f"params.yaml of {params.dataset.name} is valid", True, True, "")
+
+
+def _git(folder: Path) -> Iterator[Finding]:
+    """Whether commits are guarded, and whether git holds what it must not; nothing outside of git."""
+    root = git_guard.root_of(folder) if shutil.which("git") else None
+    if root is None:
+        return
+    guarded = git_hook.has_hook(root)
+    yield Finding(
+        "guard of commits",
+        "a hook refuses imagery and large files" if guarded else "no pre-commit hook calls it",
+        guarded,
+        False,
+        "sarcurate guard --install",
+    )
+    try:
+        git_guard.refuse(git_guard.tracked_offences(root), "git")
+    except SarcurateError as error:
+        yield Finding("imagery in git", error.problem, False, True, error.fix)
+        return
+    yield Finding("imagery in git", "none", True, True, "")
 
 
 def _mirror(mirror: Path | None) -> Iterator[Finding]:

@@ -60,6 +60,50 @@ def diff(
         _write(html, changes_page(found).encode())
 
 
+@app.command(epilog="Example: sarcurate history --png accuracy.png")
+def history(
+    html: Annotated[Path | None, typer.Option(help="also write table and figure as one page")] = None,
+    png: Annotated[Path | None, typer.Option(help="also write the figure")] = None,
+) -> None:
+    """Show every arm's accuracy with its interval over the commits of metrics/evaluation.json."""
+    from sarcurate.io.revisions import accuracy_history
+
+    found = accuracy_history.read_history(Path.cwd())
+    say(accuracy_history.history_lines(found))
+    if html is not None:
+        _write(html, accuracy_history.history_page(found).encode())
+    if png is not None:
+        _write(png, accuracy_history.history_figure(found))
+
+
+@app.command(epilog="Example: sarcurate guard --install")
+def guard(
+    install: Annotated[
+        bool, typer.Option("--install", help="guard every commit: write git's pre-commit hook")
+    ] = False,
+    tracked: Annotated[
+        bool, typer.Option("--tracked", help="look at all files that git has, not at the staged ones alone")
+    ] = False,
+) -> None:
+    """Refuse staged imagery, products and files over 1 MB outside docs/figures and tests/data.
+
+    Further places may be named in .sarcurateallow, a path a line.
+    """
+    from sarcurate.errors import ParamsError
+    from sarcurate.io import git_guard
+    from sarcurate.io.git_hook import install_hook
+
+    root = git_guard.root_of(Path.cwd())
+    if root is None:
+        raise ParamsError(f"{Path.cwd()} is in no git repository", fix="run in a workspace")
+    if install:
+        say([install_hook(root)])
+    elif tracked:
+        git_guard.refuse(git_guard.tracked_offences(root), "git")
+    else:
+        git_guard.refuse(git_guard.staged_offences(root), "this commit")
+
+
 def _write(path: Path, data: bytes) -> None:
     """Write a file that a command was asked for, in place of an earlier one.
 

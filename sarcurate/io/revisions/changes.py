@@ -25,7 +25,7 @@ from sarcurate.io.revisions.metric_shifts import SAME, Shift, arm_shifts, physic
 from sarcurate.io.revisions.revision_files import WORKING_TREE, RevisionFiles, open_cache
 from sarcurate.io.revisions.setting_changes import ParamChange, StageChange, param_changes, stage_changes
 from sarcurate.io.revisions.snapshot import FOLDER, Snapshot, cells, read_snapshot
-from sarcurate.io.tracing.trace import printable
+from sarcurate.io.terminal_text import printable
 from sarcurate.io.verdicts import NAMED_CHIPS, Verdict, name_chips
 
 _MOST_SIGNS = 160  # of a value in a terminal line

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sarcurate.errors import DataError
+from sarcurate.io.terminal_text import printable
 from sarcurate.io.tracing.adapter_facts import read_adapter
 from sarcurate.io.tracing.ancestry import Ancestry, Node
 from sarcurate.io.tracing.chip_index import NAMED, find_chip, find_start, read_index
@@ -184,11 +185,6 @@ def _short(value: Any) -> str:
         return ", ".join(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return printable(text)
-
-
-def printable(text: str) -> str:
-    """Text without signs that move a terminal's cursor or turn its writing."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def _flat(params: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
