@@ -27,6 +27,7 @@ ASSETS_OF = {
     "sarcurate/io/public_sets.py": "sarcurate/assets/sets",
     "sarcurate/io/report_html.py": "sarcurate/assets/report.html.j2",
     "sarcurate/io/expectations.py": "sarcurate/assets/expectations",
+    "sarcurate/io/hub/card.py": "sarcurate/assets/dataset_card.md.j2",
     "sarcurate/io/validation_report.py": "sarcurate/assets/validation.html.j2",
     "sarcurate/models/base.py": "sarcurate/assets/sarcurate-tiny",
     "sarcurate/models/extractor.py": "sarcurate/assets/sarcurate-tiny-unet",

@@ -98,7 +98,7 @@ def test_only_the_stages_that_judge_depend_on_test_chips(path: Path) -> None:
         name for name, stage in _stages(path).items() if any("-test" in d for d in _paths(stage.get("deps")))
     }
     assert seen <= MAY_SEE_TEST
-    assert {"evaluate", "validate"} <= seen
+    assert {"evaluate", "validate", "package"} <= seen
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,7 @@ def test_every_stage_after_validate_waits_for_it_and_sees_only_its_note(path: Pa
         "curate",
         "evaluate",
         "report",
+        "package",
     ]
     for name in later:
         deps = set(_paths(stages[name].get("deps")))

@@ -15,7 +15,7 @@ from sarcurate import params
 from sarcurate.cli import app
 from sarcurate.io import manifest, public_sets
 from sarcurate.io.sensors import list_profiles
-from sarcurate.params import chips, evaluation, judging, making
+from sarcurate.params import chips, evaluation, judging, making, publishing
 
 REPOSITORY = Path(__file__).parents[1]
 DOCS = REPOSITORY / "docs"
@@ -48,6 +48,8 @@ SECTIONS: dict[type[params.Section], str] = {
     evaluation.Arm: "`evaluate.arms`",
     evaluation.ExternalTest: "`evaluate.external_tests`",
     evaluation.Report: "`report`",
+    publishing.Package: "`package`",
+    publishing.Licence: "`package.licences`",
 }
 BOUNDS = ("minimum", "exclusiveMinimum", "maximum", "exclusiveMaximum", "minItems")
 

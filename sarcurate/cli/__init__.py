@@ -8,7 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from sarcurate import __version__
-from sarcurate.cli import browse, chips, curation, lineage, models, results, stages
+from sarcurate.cli import browse, chips, curation, lineage, models, publishing, results, stages
 from sarcurate.errors import ParamsError, SarcurateError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for commands in (stages, chips, browse, curation, lineage, models):
+for commands in (stages, chips, browse, curation, lineage, models, publishing):
     app.registered_commands.extend(commands.app.registered_commands)
 app.add_typer(results.app, name="results")
 app.add_typer(curation.verdicts, name="verdicts")

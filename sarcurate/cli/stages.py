@@ -288,6 +288,46 @@ def report(
     say(stage.run(params, stage.Inputs(metrics, curves, judged, made, moved, sets), out))
 
 
+@app.command(rich_help_panel=STAGES, epilog="Example: dvc repro package")
+def package(
+    validated: InputFile,
+    evaluation: InputFile,
+    curation: InputFile,
+    scores: InputFile,
+    source_scores: InputFile,
+    generated_scores: InputFile,
+    selection: InputFile,
+    source_reference: InputFolder,
+    target_reference: InputFolder,
+    source_train: InputFolder,
+    source_test: InputFolder,
+    target_train: InputFolder,
+    target_test: InputFolder,
+    generated: InputFolder,
+    physics: InputFolder,
+    psd: InputFolder,
+    migrated: InputFolder,
+    migrated_generated: InputFolder,
+    out: Output,
+) -> None:
+    """Pack the data set as a folder for the Hub: shards, card, lists of chips and files."""
+    from sarcurate.stages import package as stage
+
+    judgements = stage.Judgements(
+        scores, source_scores, generated_scores, selection, source_reference, target_reference
+    )
+    inputs = stage.Inputs(
+        validated=validated,
+        metrics=stage.Metrics(evaluation, curation),
+        judgements=judgements,
+        train={"source": source_train, "target": target_train},
+        test={"source": source_test, "target": target_test},
+        generated=generated,
+        made=_made(physics, psd, migrated, migrated_generated),
+    )
+    say(stage.run(_stage_params(), inputs, out))
+
+
 def _made(physics: Path, psd: Path, migrated: Path, migrated_generated: Path) -> dict[str, Path]:
     """Sets that claim to be the target's, by name."""
     return {

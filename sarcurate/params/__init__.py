@@ -25,6 +25,7 @@ from sarcurate.params.making import Generate as Generate
 from sarcurate.params.making import Migrate as Migrate
 from sarcurate.params.making import Translate
 from sarcurate.params.making import Tune as Tune
+from sarcurate.params.publishing import Package
 from sarcurate.params.section import Section as Section
 
 with warnings.catch_warnings():
@@ -51,6 +52,7 @@ with warnings.catch_warnings():
         curate: Curate
         evaluate: Evaluate
         report: Report
+        package: Package
 
 
 def read_params(path: Path) -> Params:

@@ -1,0 +1,1 @@
+"""A data set as a folder for the Hugging Face Hub: packed, checked, uploaded, verified, loaded."""
