@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import importlib.util
 import os
 import shutil
 import sys
@@ -346,3 +347,15 @@ def tiny_evaluation(
     made = evaluate_paths(tmp_path_factory.mktemp("tiny-evaluation"))
     evaluate.run(tiny_params(), made.inputs, made.outputs, made.cache)
     return made
+
+
+@pytest.fixture(scope="session")
+def paper() -> Any:
+    """The module tests/paper_workspace.py: workspaces on paper, without a pipeline."""
+    path = REPOSITORY / "tests" / "paper_workspace.py"
+    spec = importlib.util.spec_from_file_location("paper_workspace", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -125,14 +125,16 @@ class RevisionFiles:
     def data(self, path: str) -> Path | None:
         """Where a file that DVC keeps can be read; None where it is neither on disk nor in the cache.
 
-        The disk counts for the working tree alone.
+        The disk counts for the working tree alone, and there the cache only for outputs that the disk lacks
+        as a whole: what is left of others is not what dvc.lock names.
         """
-        if self.commit is None and (self.root / path).is_file():
+        on_disk = self.commit is None
+        if on_disk and (self.root / path).is_file():
             return self.root / path
         if path in self.outs:
             return self.cache.path(self.outs[path])
         for out in self.outs:
-            if path.startswith(f"{out}/"):
+            if path.startswith(f"{out}/") and not (on_disk and (self.root / out).is_dir()):
                 return self.cache.path((self._listing(out) or {}).get(path.removeprefix(f"{out}/"), ""))
         return None
 
