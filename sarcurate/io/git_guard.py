@@ -134,7 +134,7 @@ def read_allowed(root: Path) -> list[str]:
     names = [line.rstrip("/") for line in lines if line and not line.startswith("#")]
     for name, line in zip(names, [line for line in lines if line and not line.startswith("#")], strict=True):
         pure = PurePosixPath(name)
-        if not name or pure.is_absolute() or pure.as_posix() != name or {"..", "."} & set(pure.parts):
+        if not pure.parts or pure.is_absolute() or pure.as_posix() != name or {"..", "."} & set(pure.parts):
             raise ParamsError(
                 f"{path}: {line!r} is no file or folder below {root.name}",
                 fix="write one path a line, as docs/pictures, without dots, stars or a leading slash",
