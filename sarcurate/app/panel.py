@@ -128,6 +128,7 @@ def _layout(x: str, y: str, shapes: list[dict[str, Any]]) -> dict[str, Any]:
         "barmode": "overlay",
         "height": 260,
         "margin": {"t": 36, "b": 40, "l": 60, "r": 10},
+        "showlegend": True,
         "legend": {"orientation": "h", "y": 1.15},
         "shapes": shapes,
     }
