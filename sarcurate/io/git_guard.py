@@ -39,7 +39,7 @@ _SIGNATURES = {
 }
 _COSAR_AT, _COSAR = 28, b"CSAR"
 # Pages and notebooks carry pictures as base64 text; a short one is an icon.
-_EMBEDDED = re.compile(rb'(data:image/[a-z+.-]+;base64,|"image/(png|jpeg)": ?\[?\s*")[A-Za-z0-9+/]{2000}')
+_EMBEDDED = re.compile(rb'(data:image/[a-z+.-]+;base64,|"image/(png|jpeg)": ?\[?\s*")[A-Za-z0-9+/]{500}')
 _LINK, _SUBMODULE = "120000", "160000"
 _PARQUET = ".parquet"
 
