@@ -359,3 +359,46 @@ def paper() -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def package_inputs(tiny_sets: TinySets, tiny_judged: TinyJudged, tiny_evaluation: TinyEvaluation) -> Any:
+    """Inputs of package on the tiny sets."""
+    from sarcurate.stages import package
+
+    parts, scores, references = tiny_sets.parts(), tiny_judged.scores(), tiny_judged.references()
+    judgements = package.Judgements(
+        scores.scores,
+        scores.source_scores,
+        scores.generated_scores,
+        tiny_judged.selection(),
+        references["source"],
+        references["target"],
+    )
+    return package.Inputs(
+        validated=tiny_judged.validated(),
+        metrics=package.Metrics(tiny_evaluation.outputs.metrics, tiny_judged.curation()),
+        judgements=judgements,
+        train={side: parts[f"{side}-train"] for side in ("source", "target")},
+        test={side: parts[f"{side}-test"] for side in ("source", "target")},
+        generated=tiny_judged.generated(),
+        made=tiny_judged.made(),
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_release(
+    tiny_params: Callable[..., Any], package_inputs: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """What package made of the tiny sets; not to be written to."""
+    from sarcurate.stages import package
+
+    out = tmp_path_factory.mktemp("release") / "hub"
+    package.run(tiny_params(), package_inputs, out)
+    return out
+
+
+@pytest.fixture
+def own_release(tiny_release: Path, tmp_path: Path) -> Path:
+    """A copy of ``tiny_release`` to write to."""
+    return Path(shutil.copytree(tiny_release, tmp_path / "hub"))

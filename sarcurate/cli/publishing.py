@@ -39,6 +39,8 @@ def publish(
 
     current, named = _workspace()
     told, passed = check_release(folder, current)
+    if current is None:
+        passed.append("no workspace here: whether the release is of its newest state was not looked at")
     say(["checks:", *(f"  {line}" for line in passed)])
     api = client(needs_token=True)
     where = _repo_id(repo_id or named)

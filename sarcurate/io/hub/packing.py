@@ -19,7 +19,7 @@ from sarcurate.io.gates import Gate, ReferenceLimits, judge
 from sarcurate.io.hub.leaks import TrainChip, refuse_leaks
 from sarcurate.io.hub.licences import MADE, LicenceRule, Provenance, provenance
 from sarcurate.io.hub.records import Columns
-from sarcurate.io.hub.release import CHIP_COLUMNS, CHIPS, TEST_CHIPS, TEST_COLUMNS, SetNote
+from sarcurate.io.hub.release import CHIP_COLUMNS, CHIPS, HEXADECIMAL, TEST_CHIPS, TEST_COLUMNS, SetNote
 from sarcurate.io.hub.shards import Part, WrittenSplit, write_split
 from sarcurate.io.score_table import measure_names
 from sarcurate.io.selection import Choice, Selection
@@ -251,10 +251,15 @@ def _train_chips(chips: ChipSet) -> Iterator[TrainChip]:
 
 def _lines(config: str, split: str, parts: Sequence[Part]) -> Iterator[list[str]]:
     for part in parts:
-        columns = [part.chips.manifest[name] for name in ("chip_id", "pixels_sha256", "origin")]
+        columns = [part.chips.manifest[name].astype(str) for name in ("chip_id", "pixels_sha256", "origin")]
         for row in part.rows:
             chip_id, pixels, origin = (column.iat[row] for column in columns)
-            yield [config, split, str(chip_id), str(pixels), "true" if origin in MADE else "false"]
+            if not HEXADECIMAL.fullmatch(chip_id + pixels):
+                raise DataError(
+                    f"{part.chips.root}: chip_id {chip_id[:40]!r} or its pixel hash is not hexadecimal",
+                    fix="rebuild the set with `dvc repro`; ids are hashes, never names",
+                )
+            yield [config, split, chip_id, pixels, "true" if origin in MADE else "false"]
 
 
 @contextmanager

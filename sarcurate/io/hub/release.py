@@ -22,7 +22,7 @@ TEST_COLUMNS = ("chip_id", "pixels_sha256")
 PACK_AGAIN = "rebuild the folder with `dvc repro package`"
 _SPLITS = ("train", "test")
 _CONFIG = re.compile(r"[a-z][a-z0-9-]*")
-_HEX = re.compile(r"[0-9a-f]+")
+HEXADECIMAL = re.compile(r"[0-9a-f]+")
 _LINE = re.compile(r"([0-9a-f]{64})  ([!-~]+)")
 
 
@@ -177,7 +177,7 @@ def read_chips(folder: Path) -> Iterator[ListedChip]:
     for number, row in enumerate(_rows(folder / CHIPS, CHIP_COLUMNS), start=2):
         config, split, chip_id, pixels, is_made = row
         sound = _CONFIG.fullmatch(config) and split in _SPLITS and is_made in ("true", "false")
-        if not sound or not _HEX.fullmatch(chip_id) or not _HEX.fullmatch(pixels):
+        if not sound or not HEXADECIMAL.fullmatch(chip_id) or not HEXADECIMAL.fullmatch(pixels):
             raise DataError(
                 f"{folder / CHIPS}, line {number}: found {','.join(row)[:80]!r}, expected {CHIP_COLUMNS}",
                 fix="download the release again",

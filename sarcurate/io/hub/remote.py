@@ -20,6 +20,7 @@ BRANCH = "main"
 OF_THE_HUB = (".gitattributes",)  # files that the Hub makes itself
 _TOKEN = re.compile(r"\b(?:hf|api_org)_[A-Za-z0-9_]+|(?i:bearer)\s+\S+")
 _MOST = 300
+_AGAIN = "check free disk space, then run the same command again"
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN, to a token that may write to the repository"
 
 
@@ -66,26 +67,34 @@ def client(*, needs_token: bool) -> HfApi:
 @contextmanager
 def hub_errors(doing: str) -> Iterator[None]:
     """Turn what the Hub's client raises into a HubError that says what was being done, without any token."""
-    from huggingface_hub import errors
     from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # of the client's HTTP library
 
     try:
         yield
-    except errors.HfHubHTTPError as error:
-        raise HubError(f"{doing}: {_told(error)}", fix=_fix(error.response.status_code)) from None
-    except (HTTPError, errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
-        raise HubError(
-            f"{doing}: the Hub cannot be reached: {redacted(str(error))}",
+    except (HTTPError, RuntimeError, OSError, ValueError) as error:
+        # A failed upload comes wrapped in a RuntimeError, what the client itself refuses as a ValueError.
+        raise _as_hub_error(doing, error) from None
+
+
+def _as_hub_error(doing: str, error: Exception) -> HubError:
+    from huggingface_hub import errors
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined] # of the client's HTTP library
+
+    found = error.__cause__ if isinstance(error, RuntimeError) and error.__cause__ is not None else error
+    if isinstance(found, errors.HfHubHTTPError):
+        return HubError(f"{doing}: {_told(found)}", fix=_fix(found.response.status_code))
+    if isinstance(found, errors.HFValidationError):
+        return HubError(
+            f"{doing}: {redacted(str(found))}", fix="give OWNER/NAME of letters, digits, - _ and ."
+        )
+    unreached = (HTTPError, ConnectionError, TimeoutError, errors.LocalEntryNotFoundError)
+    if isinstance(found, unreached):
+        return HubError(
+            f"{doing}: the Hub cannot be reached: {redacted(str(found))}",
             fix="check the network, HF_ENDPOINT and HF_HUB_OFFLINE, then run the same command again",
-        ) from None
-    except (errors.LocalEntryNotFoundError, errors.LocalTokenNotFoundError) as error:
-        raise HubError(
-            f"{doing}: {redacted(str(error))}", fix="check the network, then run it again"
-        ) from None
-    except (errors.HFValidationError, ValueError, RuntimeError) as error:
-        raise HubError(
-            f"{doing}: {redacted(str(error))}", fix="correct the name or the card; see docs/publish.md"
-        ) from None
+        )
+    fix = "correct what it names; see docs/publish.md" if isinstance(found, ValueError) else _AGAIN
+    return HubError(f"{doing}: {redacted(str(found))}", fix=fix)
 
 
 def redacted(text: str) -> str:

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from sarcurate.errors import DataError
 from sarcurate.io import lineage
+from sarcurate.io.decoding import read_any_tiff
 from sarcurate.io.hub import records, release
 from sarcurate.io.hub.reading import read_batches, set_revision, shards
 from sarcurate.io.hub.release import ListedChip, Release
@@ -124,15 +126,23 @@ def _keep(table: pa.Table, split: str, sets: dict[str, list[pa.Table]]) -> None:
         sets.setdefault(key, []).append(own.select([*records.OF_MANIFEST, records.MANIFEST_LABEL]))
 
 
+def _pixels(picture: dict[str, Any] | None, chip_id: str) -> NDArray[Any]:
+    """Pixels (rows, cols) of a record's TIFF; DataError where there is none or it cannot be read."""
+    data = picture["bytes"] if picture else None
+    if not data:
+        raise DataError("the record has no picture", fix="download the release again")
+    pixels = read_plain_tiff(data, IMAGE_LIMITS, chip_id)
+    return read_any_tiff(data, Path(f"{chip_id}.tif"), IMAGE_LIMITS).array if pixels is None else pixels
+
+
 def _problem(row: dict[str, Any], split: str, listing: ListedChip | None) -> str:
     """What is wrong with a record; empty where nothing is."""
     if listing is None:
         return "chip is not listed in chips.csv, or twice in the shards"
-    data = row["image"]["bytes"] if row["image"] else None
-    pixels = read_plain_tiff(data, IMAGE_LIMITS, str(row["chip_id"])) if data else None
-    if pixels is None:
-        return "the picture is no plain one-band TIFF"
-    digest = lineage.pixels_sha256(pixels)
+    try:
+        digest = lineage.pixels_sha256(_pixels(row["image"], str(row["chip_id"])))
+    except DataError as error:
+        return error.problem
     if digest != listing.pixels_sha256:
         return f"pixels {digest[:16]}, listed {listing.pixels_sha256[:16]}"
     if row["pixels_sha256"] != digest:
