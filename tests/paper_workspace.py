@@ -238,18 +238,21 @@ def write_params(root: Path, params: Mapping[str, Any]) -> None:
         YAML(typ="safe", pure=True).dump(dict(params), file)
 
 
-def write_lock(root: Path, params: Mapping[str, Any]) -> None:
-    """dvc.lock of ``STAGES`` as DVC writes it, and every output in DVC's cache."""
+def write_lock(root: Path, params: Mapping[str, Any], *, chip_files: bool = False) -> None:
+    """dvc.lock of ``STAGES`` as DVC writes it, and every output in DVC's cache.
+
+    ``chip_files`` also lists chips and previews that are not there, as a pipeline's sets would.
+    """
     stages = {}
     for name, outs in STAGES.items():
         held = {"code": params["code"], "dataset": params["dataset"], name: params[name]}
-        entries = [{"path": out, "hash": "md5", "md5": _cached(root, out)} for out in outs]
+        entries = [{"path": out, "hash": "md5", "md5": _cached(root, out, chip_files)} for out in outs]
         stages[name] = {"cmd": f"sarcurate {name}", "params": {"params.yaml": held}, "outs": entries}
     with (root / "dvc.lock").open("w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump({"schema": "2.0", "stages": stages}, file)
 
 
-def _cached(root: Path, out: str) -> str:
+def _cached(root: Path, out: str, chip_files: bool) -> str:
     path = root / out
     if path.is_file():
         return _store(root, path.read_bytes(), "")
@@ -258,6 +261,10 @@ def _cached(root: Path, out: str) -> str:
         {"md5": _store(root, each.read_bytes(), ""), "relpath": each.relative_to(path).as_posix()}
         for each in files
     ]
+    if chip_files and (path / "metadata.parquet").is_file():
+        table = pq.read_table(path / "metadata.parquet", columns=["file_name", "preview_file_name"])
+        names = [name for column in table.columns for name in column.to_pylist()]
+        listing += [{"md5": sha256_text(name)[:32], "relpath": name} for name in names]
     return _store(root, json.dumps(listing).encode(), ".dir")
 
 
@@ -279,10 +286,10 @@ def begin(root: Path) -> None:
     (root / ".gitignore").write_text("\n".join(ignored) + "\n")
 
 
-def commit(root: Path, tag: str, params: Mapping[str, Any] = PARAMS) -> None:
+def commit(root: Path, tag: str, params: Mapping[str, Any] = PARAMS, *, chip_files: bool = False) -> None:
     """What is on disk as a revision: outputs to the cache, the rest to git."""
     write_params(root, params)
-    write_lock(root, params)
+    write_lock(root, params, chip_files=chip_files)
     git(root, "add", "-A")
     git(root, "commit", "-q", "--allow-empty", "-m", f"revision {tag}")
     git(root, "tag", tag)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from sarcurate.io.revisions.snapshot import FOLDER, Snapshot
+from sarcurate.io.revisions.snapshot import FOLDER, Snapshot, cells
 from sarcurate.io.verdicts import Verdict
 
 NOW_KEPT, NOW_REJECTED, NEW_LABEL = "now kept", "now rejected", "other label"
@@ -78,9 +78,8 @@ def _kept(earlier: Snapshot, later: Snapshot) -> pd.DataFrame:
 
 def _folders(ids: pd.Series, first: Snapshot, other: Snapshot) -> list[str]:
     """Set of each chip, by the first revision that has it."""
-    known = dict(zip(other.chips["chip_id"], other.chips[FOLDER], strict=True))
-    known |= dict(zip(first.chips["chip_id"], first.chips[FOLDER], strict=True))
-    return [known.get(chip_id, UNKNOWN) for chip_id in ids]
+    known = dict(cells(other.chips, "chip_id", FOLDER)) | dict(cells(first.chips, "chip_id", FOLDER))
+    return [known.get(chip_id, UNKNOWN) for chip_id in ids.tolist()]
 
 
 def verdict_changes(earlier: Snapshot, later: Snapshot) -> VerdictChanges:

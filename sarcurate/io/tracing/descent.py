@@ -100,7 +100,8 @@ def descent(
         found = _children(index, waiting)
         if through_adapter and adapter and steps == 1:
             found = _drawn_by(index, adapter.sha256, through_adapter) | found
-        fresh = {chip_id: child for chip_id, child in found.items() if chip_id not in seen.keys() | ids}
+        known = seen.keys() | ids
+        fresh = {chip_id: child for chip_id, child in found.items() if chip_id not in known}
         for chip_id, (row, relation, parents) in fresh.items():
             seen[chip_id] = _descendant(row, relation, parents, steps, usage)
         waiting = set(fresh)
