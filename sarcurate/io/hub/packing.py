@@ -251,9 +251,10 @@ def _train_chips(chips: ChipSet) -> Iterator[TrainChip]:
 
 def _lines(config: str, split: str, parts: Sequence[Part]) -> Iterator[list[str]]:
     for part in parts:
-        columns = [part.chips.manifest[name].astype(str) for name in ("chip_id", "pixels_sha256", "origin")]
+        names = ("chip_id", "pixels_sha256", "origin")
+        columns = [part.chips.manifest[name].astype(str).to_list() for name in names]
         for row in part.rows:
-            chip_id, pixels, origin = (column.iat[row] for column in columns)
+            chip_id, pixels, origin = (column[row] for column in columns)
             if not HEXADECIMAL.fullmatch(chip_id + pixels):
                 raise DataError(
                     f"{part.chips.root}: chip_id {chip_id[:40]!r} or its pixel hash is not hexadecimal",
