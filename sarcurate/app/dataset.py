@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AT_ONCE = 2000
 REVISION = "collection_revision"
+_PRINTS = (fields.FACTS_PRINT, fields.JUDGED_PRINT)
+_BEFORE = "_before"
 
 
 @dataclass(frozen=True)
@@ -73,48 +75,21 @@ def sync(dataset: fo.Dataset, collection: Collection, pictures: Sequence[Picture
 
     Chips whose facts changed are made anew; of chips whose judgement alone changed, only that is written.
     """
-    rows = _documents(collection, pictures)
-    ids, chips, facts, judged = (
-        dataset.values(name) for name in ("id", fields.CHIP_ID, fields.FACTS_PRINT, fields.JUDGED_PRINT)
-    )
-    there = {
-        chip: (doc, old) for chip, doc, old in zip(chips, ids, zip(facts, judged, strict=True), strict=True)
-    }
-    wanted = set(rows[fields.CHIP_ID])
-    gone = [doc for chip, (doc, _) in there.items() if chip not in wanted]
-    now = list(zip(rows[fields.FACTS_PRINT], rows[fields.JUDGED_PRINT], strict=True))
-    is_new = np.array([chip not in there for chip in rows[fields.CHIP_ID]], dtype=bool)
-    is_redone = np.array(
-        [
-            chip in there and there[chip][1][0] != new[0]
-            for chip, new in zip(rows[fields.CHIP_ID], now, strict=True)
-        ],
-        dtype=bool,
-    )
-    is_rejudged = np.array(
-        [
-            chip in there and there[chip][1][1] != new[1]
-            for chip, new in zip(rows[fields.CHIP_ID], now, strict=True)
-        ],
-        dtype=bool,
-    )
-    is_rejudged &= ~is_redone
-    redone = rows[is_redone]
-    tags = _tags(dataset, [there[chip][0] for chip in redone[fields.CHIP_ID]])
-    dataset.delete_samples(gone + [there[chip][0] for chip in redone[fields.CHIP_ID]])
-    _add(dataset, pd.concat([rows[is_new], redone]), tags)
-    rejudged = rows[is_rejudged]
-    for name in (*fields.JUDGEMENT, fields.JUDGED_PRINT):
-        values = {
-            there[chip][0]: value
-            for chip, value in zip(rejudged[fields.CHIP_ID], rejudged[name], strict=True)
-        }
-        if values:
-            dataset.set_values(name, values, key_field="id")
+    rows, there = _documents(collection, pictures), _there(dataset)
+    rows = rows.merge(there, on=fields.CHIP_ID, how="left", suffixes=("", _BEFORE))
+    is_new = rows["id"].isna()
+    is_redone = ~is_new & (rows[fields.FACTS_PRINT] != rows[fields.FACTS_PRINT + _BEFORE])
+    was_judged_otherwise = rows[fields.JUDGED_PRINT] != rows[fields.JUDGED_PRINT + _BEFORE]
+    is_rejudged = ~is_new & ~is_redone & was_judged_otherwise
+    gone = there.loc[~there[fields.CHIP_ID].isin(rows[fields.CHIP_ID]), "id"]
+    _judge_anew(dataset, rows[is_rejudged])
+    tags = _tags(dataset, list(rows["id"][is_redone]))
+    dataset.delete_samples([*gone, *rows["id"][is_redone]])
+    _add(dataset, rows[is_new | is_redone].drop(columns=["id", *_befores()]), tags)
     dataset.info[REVISION] = [collection.revision, dataset.count()]
     dataset.save()
-    new, redone_count, rejudged_count = (int(flags.sum()) for flags in (is_new, is_redone, is_rejudged))
-    return Synced(new, redone_count, rejudged_count, len(gone), len(rows))
+    new, redone, rejudged = (int(flags.sum()) for flags in (is_new, is_redone, is_rejudged))
+    return Synced(new, redone, rejudged, len(gone), len(rows))
 
 
 def show_pending(dataset: fo.Dataset, waiting: Sequence[Ruled]) -> None:
@@ -205,6 +180,26 @@ def _hashes(table: pd.DataFrame) -> list[str]:
         plain[name] = plain[name].map(str)
     numbers = pd.util.hash_pandas_object(plain, index=False)
     return [f"{number:016x}" for number in numbers]
+
+
+def _there(dataset: fo.Dataset) -> pd.DataFrame:
+    """What the dataset holds: sample ids, chip ids and hashes."""
+    names = ["id", fields.CHIP_ID, *_PRINTS]
+    columns = dataset.values(names)
+    return pd.DataFrame(dict(zip(names, columns, strict=True)), columns=names, dtype=object)
+
+
+def _befores() -> list[str]:
+    return [name + _BEFORE for name in _PRINTS]
+
+
+def _judge_anew(dataset: fo.Dataset, rows: pd.DataFrame) -> None:
+    """Write the judgement alone."""
+    if rows.empty:
+        return
+    records = {row["id"]: _plain(row) for row in rows.to_dict("records")}
+    for name in (*fields.JUDGEMENT, fields.JUDGED_PRINT):
+        dataset.set_values(name, {doc: row[name] for doc, row in records.items()}, key_field="id")
 
 
 def _tags(dataset: fo.Dataset, ids: Sequence[str]) -> Mapping[str, list[str]]:
