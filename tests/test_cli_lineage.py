@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from sarcurate import doctor
@@ -129,6 +130,26 @@ def test_doctor_finds_a_missing_hook_and_imagery_in_git(
     outside = workspace.parent
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(outside.parent))
     assert {"guard of commits", "imagery in git"}.isdisjoint(f.what for f in doctor.examine(outside, None))
+
+
+def test_artifacts_are_outputs_and_reach_dvc_yaml(repository: Path) -> None:
+    packaged, own = (
+        YAML(typ="safe", pure=True).load(repository / path)
+        for path in ("sarcurate/assets/workspace/pipeline.yaml", "dvc.yaml")
+    )
+    assert own["artifacts"] == packaged["artifacts"]
+    outs = {out for stage in packaged["stages"].values() for out in stage.get("outs", [])}
+    for artifact in packaged["artifacts"].values():
+        assert artifact["path"] in outs
+        assert artifact["type"] in ("model", "dataset")
+        assert artifact["desc"]
+        assert artifact["labels"]
+
+
+def test_the_hook_for_pre_commit_calls_the_guard(repository: Path) -> None:
+    (hook,) = YAML(typ="safe", pure=True).load(repository / ".pre-commit-hooks.yaml")
+    assert (hook["id"], hook["entry"]) == ("sarcurate-guard", "sarcurate guard")
+    assert (hook["pass_filenames"], hook["always_run"]) == (False, True)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
