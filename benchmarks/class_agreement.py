@@ -1,9 +1,9 @@
 """Whether chips look like their class to a network that knows the target's real train chips alone.
 
 Run on a workspace whose score has run: `.venv/bin/python benchmarks/class_agreement.py WORKSPACE`, the
-repository's default without one. For every set and class the mean probability that the reference network gives a chip's own
-class; real chips by the network that they were held back from. Where the source as it is has next to none, its
-contents are others, and no change of style will help. A line a set, the last line JSON.
+repository's default without one. For every set and class the mean probability that the reference network
+gives a chip's own class; real chips by the network that they were held back from. Where the source as it is
+has next to none, its contents are others, and no change of style will help. The last line is JSON.
 """
 
 import argparse
