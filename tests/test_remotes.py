@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from sarcurate.io.revisions.changes import change_lines, read_changes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Another interpreter with DVC's S3 remote and moto's server: the former needs an older botocore than is pinned.
+# Another interpreter with DVC's S3 remote and moto's server: the former needs an older botocore than pinned.
 S3_PYTHON = "SARCURATE_S3_PYTHON"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
