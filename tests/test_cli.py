@@ -19,7 +19,7 @@ from sarcurate.errors import DataError, HardwareError, HubError, ParamsError, Sa
 COMMANDS = [str(c.name or c.callback.__name__) for c in cli.app.registered_commands if c.callback]
 STAGES = (
     *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
-    *("translate", "score", "curate", "evaluate", "report"),
+    *("translate", "score", "curate", "evaluate", "report", "package"),
 )
 HEAVY = ("torch", "transformers", "pandas", "pydantic", "pyarrow", "rasterio", "matplotlib", "dvc", "numpy")
 

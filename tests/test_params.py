@@ -217,6 +217,21 @@ WRONG = [
     ("evaluate.external_tests.0.path", "", "at least 1 character"),
     ("report.grid_chips", 0, "greater than or equal to 1"),
     ("report.grid_chips", 13, "less than or equal to 12"),
+    ("package.version", "1.0", "match pattern"),
+    ("package.version", "v1.0.0", "match pattern"),
+    ("package.version", 1.0, "valid string"),
+    ("package.repo_id", "name", "match pattern"),
+    ("package.repo_id", "https://host/a/b", "match pattern"),
+    ("package.configs", [], "at least 1 item"),
+    ("package.configs.0", "all", "'real', 'generated', 'migrated'"),
+    ("package.licences.0.source", "", "at least 1 character"),
+    ("package.licences.0.id", "Apache 2", "match pattern"),
+    ("package.licences.0.redistribute", 1, "valid boolean"),
+    ("package.licences.0.redistribute_made", "yes", "valid boolean"),
+    ("package.gates.0.side", "above", "'lower', 'upper' or 'both'"),
+    ("package.reasons", "no", "valid boolean"),
+    ("package.shard_mb", 0, "greater than or equal to 1"),
+    ("package.shard_mb", 5001, "less than or equal to 5000"),
 ]
 
 
@@ -383,3 +398,10 @@ def test_every_field_of_products_is_required_and_typed(name: str) -> None:
 def test_products_have_exactly_one_size(sizes: dict[str, float | None]) -> None:
     check_params(_with_products(footprint_m=None, margin_share=0.1), HERE)
     assert "exactly one of footprint_m, margin_m and margin_share" in _problem(_with_products(**sizes))
+
+
+@pytest.mark.parametrize("field", ["configs", "licences", "gates"])
+def test_a_release_names_each_config_licence_and_gate_once(field: str) -> None:
+    data = _data()
+    data["package"][field] = data["package"][field][:1] * 2
+    assert f"{field} must be distinct" in _problem(data)

@@ -24,9 +24,9 @@ from ruamel.yaml import YAML
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
     *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
-    *("migrate", "translate", "score", "curate", "evaluate", "report"),
+    *("migrate", "translate", "score", "curate", "evaluate", "report", "package"),
 ]
-JUDGED = ["curate", "evaluate", "report"]  # what a gate or a verdict costs
+JUDGED = ["curate", "evaluate", "report", "package"]  # what a gate or a verdict costs
 WEIGHTS = ".sarcurate/cache/evaluate/*/[!.]*/weights.safetensors"  # unfinished entries are hidden folders
 PATIENCE_S = 300
 # One process per stage: the first test alone waits for a whole graph.
@@ -182,9 +182,9 @@ def test_nothing_is_out_of_date_and_nothing_runs_twice(quick_graph: Workspace) -
 def test_a_value_of_evaluate_costs_evaluate_and_report_alone(quick: Workspace) -> None:
     before, weights = quick.lock(), quick.trained()
     quick.change("evaluate.interval_level", 0.8)
-    assert quick.repro() == ["evaluate", "report"]
+    assert quick.repro() == ["evaluate", "report", "package"]
     after = quick.lock()
-    assert all(after[name] == before[name] for name in STAGES[:-2])
+    assert all(after[name] == before[name] for name in STAGES[:-3])
     assert quick.trained() == weights
     assert quick.metrics()["interval_level"] == 0.8
     quick.say("git", "commit", "-q", "-a", "-m", "narrower")
@@ -200,7 +200,7 @@ def test_an_added_arm_is_the_only_one_trained(quick: Workspace) -> None:
     extra = {"name": "both", "add": ["source", "physics"], "oversample": False, "classical": False}
     first = quick.metrics()["arms"]
     quick.change("evaluate.arms", [*arms, extra])
-    assert quick.repro() == ["evaluate", "report"]
+    assert quick.repro() == ["evaluate", "report", "package"]
     after = quick.trained()
     assert len(after) == 5 * 2
     assert {key: after[key] for key in before} == before
@@ -255,7 +255,8 @@ def test_a_verdict_rejects_a_chip_and_costs_curate_and_what_follows(quick: Works
     assert quick.metrics()["dataset_revision"] != first["dataset_revision"]
     assert quick.trained() == trained  # no arm is of curated chips
     verdicts.write_text(verdicts.read_text().replace(chip["pixels_sha256"], 64 * "0"))
-    assert quick.repro() == ["curate", "report"]  # the Selection is the first one again: nothing to evaluate
+    # the Selection is the first one again: nothing to evaluate
+    assert quick.repro() == ["curate", "report", "package"]
     assert quick.numbers("curation")["n_stale_verdicts"] == 1
     assert quick.metrics()["dataset_revision"] == first["dataset_revision"]
 
@@ -269,7 +270,7 @@ def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> 
         shutil.copy(raw / label / "00000.npy", far / label / "mine.npy")
     quick.change("evaluate.external_tests", [{"name": "far", "path": "far"}])
     quick.say("sarcurate", "init", ".", "--refresh")
-    assert quick.repro() == ["evaluate", "report"]
+    assert quick.repro() == ["evaluate", "report", "package"]
     assert quick.trained() == before
     metrics = quick.metrics()
     far_scores = metrics["external_tests"]["far"]
@@ -279,7 +280,7 @@ def test_an_external_test_is_scored_apart_without_training(quick: Workspace) -> 
     assert metrics["dataset_revision"] == first["dataset_revision"]
     shutil.copy(raw / "F-16" / "00001.npy", far / "F-16" / "mine.npy")
     assert "far" in quick.say("dvc", "status")
-    assert quick.repro() == ["evaluate", "report"]
+    assert quick.repro() == ["evaluate", "report", "package"]
     assert quick.metrics()["external_tests"]["far"]["content_sha256"] != far_scores["content_sha256"]
 
 
@@ -487,6 +488,7 @@ def test_an_own_expectation_is_a_dep_of_validate_alone(own: Workspace) -> None:
         ("score", "data/real/target-train", "data/real/target-test"),
         ("evaluate", "data/real/target-train", "data/real/target-test"),
         ("report", "data/real/target-train", "data/real/target-test"),
+        ("package", "data/real/target-train", "data/real/source-test"),
     ],
     ids=lambda part: part.rsplit("/")[-1],
 )

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 REPOSITORY = Path(__file__).resolve().parents[1]
 STAGES = [
     *("acquire", "ingest", "split", "validate", "reference", "tune", "generate"),
-    *("migrate", "translate", "score", "curate", "evaluate", "report"),
+    *("migrate", "translate", "score", "curate", "evaluate", "report", "package"),
 ]
 FOOTPRINT_M = 72.0  # 32 px or more on both sensors, as the reference needs
 CLASSES = ["B-52", "F-16"]

@@ -16,7 +16,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from sarcurate.errors import DataError, LeakageError
-from sarcurate.io import lineage
+from sarcurate.io import lineage, raster
 from sarcurate.io.chipset import ChipSetWriter, open_chipset
 from sarcurate.io.hub import records, release
 from sarcurate.io.hub.verifying import verify
@@ -302,11 +302,22 @@ def test_a_chip_whose_file_changed_is_refused(
 ) -> None:
     folder = Path(shutil.copytree(package_inputs.made["psd"], tmp_path / "psd"))
     path = next(folder.rglob("*.tif"))
-    from sarcurate.io import raster
-
     raster.write_tiff(path, raster.read_tiff(path) + np.float32(1))
     inputs = replace(package_inputs, made={**package_inputs.made, "psd": folder})
     with pytest.raises(DataError, match="are not those of the manifest"):
+        package.run(tiny_params(), inputs, tmp_path / "hub")
+
+
+def test_an_id_that_is_no_hash_is_refused(
+    tiny_params: Callable[..., Any], package_inputs: Any, tmp_path: Path
+) -> None:
+    chips = open_chipset(package_inputs.test["source"], ("test",))
+    with ChipSetWriter(tmp_path / "test", chips.header) as writer:
+        for number, row in enumerate(chips.rows()):
+            pixels = chips.pixels(row["chip_id"])
+            writer.add(row | ({"chip_id": "=1+1"} if number == 0 else {}), pixels)
+    inputs = replace(package_inputs, test={**package_inputs.test, "source": tmp_path / "test"})
+    with pytest.raises(DataError, match="'=1\\+1' or its pixel hash is not hexadecimal"):
         package.run(tiny_params(), inputs, tmp_path / "hub")
 
 
