@@ -15,7 +15,7 @@ from sarcurate.io.report_html import Block, Figure, Paragraph, Section, Table, r
 from sarcurate.io.revisions.changes import Changes, interval_text, short, verdict_text
 from sarcurate.io.revisions.chip_changes import KINDS
 from sarcurate.io.revisions.fate_changes import FATES
-from sarcurate.io.revisions.metric_shifts import COMBINED, PAIRED, Shift
+from sarcurate.io.revisions.metric_shifts import COMBINED, PAIRED, SAME, Shift
 from sarcurate.io.revisions.snapshot import FOLDER, Snapshot, cells
 
 THUMBNAILS = 16  # of each kind of change
@@ -107,7 +107,8 @@ def _sheet(kind: str, rows: pd.DataFrame, snapshot: Snapshot) -> Iterator[Block]
             labels.append(str(label))
             ids.append(str(chip_id))
     if images:
-        caption = f"Chips {kind} ({snapshot.name}), {len(images)} of {len(rows)}: {', '.join(ids)}"
+        caption = f"Chips {kind} ({snapshot.name}), {len(images)} of {len(rows)}: {', '.join(ids)}. "
+        caption += "Each sensor over its own fixed dB window."
         png = figures.chip_grid(images, labels, min(_COLUMNS, len(images)))
         yield Figure(png, caption, f"{len(images)} chips that were {kind}, each over its class")
 
@@ -155,11 +156,12 @@ def _setting_tables(found: Changes) -> Iterator[Block]:
 
 
 def _shift_table(shifts: Sequence[Shift], caption: str) -> Table:
-    names = ["of", "measure", "before", "after", "difference", "", "comparison"]
+    names = ["of", "measure", "before", "after", "difference", "change", "comparison"]
     rows = [
         [
             *(shift.name, shift.measure, interval_text(shift.earlier), interval_text(shift.later)),
-            *(interval_text(shift.difference, "+"), shift.verdict, shift.comparison),
+            "0" if shift.verdict == SAME else interval_text(shift.difference, "+"),
+            *(shift.verdict, shift.comparison),
         ]
         for shift in shifts
     ]

@@ -32,6 +32,7 @@ class Node:
         facts: what is known of it; empty values are left out.
         made_by: stages that wrote it, last first.
         sources: what it was made of.
+        folder: of the set that a chip is in, "" for what is no chip.
     """
 
     role: str
@@ -39,6 +40,7 @@ class Node:
     facts: Mapping[str, Any]
     made_by: tuple[StageRecord, ...]
     sources: tuple[Node, ...]
+    folder: str = ""
 
     def nodes(self) -> Iterator[Node]:
         """This node and all below it."""
@@ -94,13 +96,14 @@ class Ancestry:
         name = f"{chip_id} {row['origin']} {row['label']} in {row[FOLDER]}"
         if row["origin"] in REAL_ORIGINS:
             stages = self.book.chain_of(str(row[FOLDER]))
-            return Node(role, name, _real_facts(row), tuple(stages), ())
+            return Node(role, name, _real_facts(row), tuple(stages), (), str(row[FOLDER]))
         writer = self.book.writer_of(str(row[FOLDER]))
         sources = [self._named("content", parent, line) for parent in row["parents"] or []]
         sources += [self._named("style", style, line) for style in row["style_ids"] or []]
         if row["adapter_sha256"] and not row["parents"]:  # a migrated chip has it from its content
             sources.append(self._adapter(str(row["adapter_sha256"])))
-        return Node(role, name, _made_facts(row), (writer,) if writer else (), tuple(sources))
+        made_by = (writer,) if writer else ()
+        return Node(role, name, _made_facts(row), made_by, tuple(sources), str(row[FOLDER]))
 
     def _named(self, role: str, chip_id: str, above: tuple[str, ...]) -> Node:
         row = self.index.row(chip_id)

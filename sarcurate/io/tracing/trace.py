@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sarcurate.errors import DataError
+from sarcurate.io.manifest import MANIFEST
+from sarcurate.io.revisions.revision_files import DvcCache
 from sarcurate.io.terminal_text import printable
 from sarcurate.io.tracing.adapter_facts import read_adapter
 from sarcurate.io.tracing.ancestry import Ancestry, Node
@@ -57,7 +60,7 @@ def trace_up(root: Path, asked: str) -> Up:
     row = find_chip(index, asked)
     book = read_stage_book(root)
     tree = Ancestry(index, book, read_adapter(root)).tree(row)
-    return Up(tree, tuple(_notes(tree, book)))
+    return Up(tree, tuple(_notes(root, tree, book)))
 
 
 def trace_down(root: Path, asked: str) -> Down:
@@ -83,13 +86,19 @@ def trace_down(root: Path, asked: str) -> Down:
     return Down(meant, found, tuple(notes))
 
 
-def _notes(tree: Node, book: StageBook) -> Iterator[str]:
+def _notes(root: Path, tree: Node, book: StageBook) -> Iterator[str]:
     if any(node.role == "adapter" for node in tree.nodes()):
         yield _LEARNT_OF
     records = _stages(tree)
     unrecorded = [name for name, record in records.items() if not record.recorded]
     if unrecorded:
         yield _TODAY.format(", ".join(unrecorded))
+    other = sorted(folder for folder in _folders(tree) if _is_other(root, book, folder))
+    if other:
+        yield (
+            f"{', '.join(other)} on disk is not what dvc.lock records, so code and params may not be those "
+            "of its chips: `dvc checkout` restores what was recorded, `dvc repro` makes it anew"
+        )
     changed = [
         name
         for name, record in records.items()
@@ -100,6 +109,24 @@ def _notes(tree: Node, book: StageBook) -> Iterator[str]:
             f"params.yaml has changed since: {', '.join(changed)} ran with what is shown here, and would run "
             "with something else today"
         )
+
+
+def _folders(tree: Node) -> set[str]:
+    return {node.folder for node in tree.nodes() if node.folder}
+
+
+def _is_other(root: Path, book: StageBook, folder: str) -> bool:
+    """Whether a set's manifest on disk is another one than was recorded; False where that cannot be told.
+
+    It can where the listing of the recorded folder is in DVC's cache at its usual place.
+    """
+    record = book.writer_of(folder)
+    cache = DvcCache(root / ".dvc" / "cache" / "files" / "md5")
+    listing = cache.listing(record.md5s.get(folder, "")) if record else None
+    if listing is None or MANIFEST not in listing:
+        return False
+    with (root / folder / MANIFEST).open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest() != listing[MANIFEST]
 
 
 def _stages(tree: Node) -> dict[str, StageRecord]:

@@ -368,4 +368,4 @@ def test_thumbnails_of_removed_chips_come_from_dvcs_cache(paper: Any, root: Path
     paper.write_set(root, "data/generated", sets["data/generated"][:1])
     page = changes_page(read_changes(root, "v1", None))
     assert page.count("data:image/png;base64,") == 1
-    assert f"Chips removed (v1), 1 of 1: {paper.chip_id('g1')}" in page
+    assert f"Chips removed (v1), 1 of 1: {paper.chip_id('g1')}." in page

@@ -97,6 +97,17 @@ def test_params_edited_since_are_told(paper: Any, small: Any, tmp_path: Path) ->
     assert any(note.startswith("params.yaml has changed since: migrate ran") for note in up.notes)
 
 
+def test_chips_on_disk_that_dvc_did_not_record_are_told(paper: Any, small: Any, tmp_path: Path) -> None:
+    def told(name: str) -> list[str]:
+        notes = trace.trace_up(tmp_path, paper.chip_id(name)).notes
+        return [note for note in notes if "is not what dvc.lock records" in note]
+
+    assert told("mg0") == []
+    rewrite(paper, tmp_path, "data/generated", [small["data/generated"][0] | {"prompt": "other"}])
+    assert [note.split(" on disk")[0] for note in told("mg0")] == ["data/generated"]
+    assert told("m1") == []
+
+
 def test_another_adapter_and_another_training_set_are_told(paper: Any, small: Any, tmp_path: Path) -> None:
     header = tmp_path / "data" / "real" / "source-train" / "chipset.json"
     header.write_text(json.dumps({"revision": "f" * 64}))
@@ -316,14 +327,26 @@ def test_broken_adapters_are_data_errors(paper: Any, tmp_path: Path) -> None:
         read_adapter(tmp_path)
 
 
-def test_a_pipelines_chips_are_traced(tiny_workspace: Path) -> None:
+def test_a_pipelines_chips_are_traced(own_workspace: Path, tiny_judged: Any) -> None:
     """As the stages write them: every made chip leads to real chips, every parent back to its children."""
-    selection = pd.read_parquet(tiny_workspace / "data" / "selection.parquet")
+    shutil.copytree(tiny_judged.tuned().adapter, own_workspace / "models" / "adapter")
+    index = read_index(own_workspace)
+    selection = pd.read_parquet(own_workspace / "data" / "selection.parquet")
+    source = {row["chip_id"] for row in index.rows(index.is_any("folder", ["data/real/source-train"]))}
+    roots: dict[str, set[str]] = {}
     for own in selection["chip_id"]:
-        tree = trace.trace_up(tiny_workspace, own).tree
-        leaves = [node for node in tree.nodes() if not node.sources]
-        assert {node.role for node in leaves} <= {"content", "style", "training set"}
-        assert not [node.name for node in tree.nodes() if "which is" in node.name or "which are" in node.name]
-    index = read_index(tiny_workspace)
-    source = index.rows(index.is_any("folder", ["data/real/source-train"]))[0]
-    assert len(trace.trace_down(tiny_workspace, source["chip_id"]).found.made) > 0
+        nodes = list(trace.trace_up(own_workspace, own).tree.nodes())
+        assert not [node.name for node in nodes if "which is" in node.name or "which are" in node.name]
+        assert {node.role for node in nodes if not node.sources} <= {"content", "style", "training set"}
+        taught = [chip_id for node in nodes for chip_id in node.facts.get("learnt", [])]
+        roots[own] = {*taught, *(node.name.split()[0] for node in nodes)} & source
+        assert roots[own]
+    for chip_id in sorted(source):
+        found = trace.trace_down(own_workspace, chip_id).found
+        down = {chip.chip_id for chip in found.made} & roots.keys()
+        if (
+            found.held_back
+        ):  # it judged the adapter, and so stands behind generated chips without being taught
+            assert down >= {own for own, above in roots.items() if chip_id in above}
+        else:
+            assert down == {own for own, above in roots.items() if chip_id in above}
