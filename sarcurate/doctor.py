@@ -25,6 +25,7 @@ EXTRAS = {
     "safetensors": "train",
     "dvc": "dvc",
     "datasets": "hub",
+    "huggingface_hub": "hub",
     "great_expectations": "validate",
     "fiftyone": "app",
 }

@@ -100,7 +100,7 @@ def test_a_loaded_revision_trains_the_same(
     tiny_evaluation: Any,
     tmp_path: Path,
 ) -> None:
-    # Two chips of a gate on memorisation would be held back of the release, not of the evaluation.
+    # Two chips of a gate on memorisation would be withheld from the release, not of the evaluation.
     gate = {"measure": "memorisation_ratio", "side": "lower", "low": 0.0, "high": None, "if_missing": "keep"}
     params = tiny_params({"evaluate.arms": ARMS, "package.gates": [gate]})
     package.run(params, package_inputs, tmp_path / "hub")

@@ -53,7 +53,7 @@ def test_every_config_has_the_chips_of_its_sets(
         name: len(open_chipset(path, ("train",)).manifest)
         for name, path in {**package_inputs.made, "generated": package_inputs.generated}.items()
     }
-    held = told.held_back
+    held = told.withheld
     for config in ("generated", "migrated", "migrated-generated"):
         found = told.configs.get(config, {}).get("train", 0)
         assert found == sizes[config] - held.get(config, 0)
@@ -258,8 +258,8 @@ def test_a_made_chip_that_breaks_a_gate_is_in_no_config(
     listed = {chip.chip_id for chip in release.read_chips(tmp_path / "hub")}
     assert not broken & listed
     told = release.read_release(tmp_path / "hub")
-    assert sum(told.held_back.values()) >= len(broken)
-    assert "Held back: " in (tmp_path / "hub" / release.CARD).read_text()
+    assert sum(told.withheld.values()) >= len(broken)
+    assert "Withheld: " in (tmp_path / "hub" / release.CARD).read_text()
 
 
 # --- refusals
@@ -380,6 +380,6 @@ def test_the_card_says_what_people_need(tiny_release: Path) -> None:
         "arms.png",
         "smoke run",
         "fucheng1-sim",
-        "Held back",
+        "Withheld",
     ):
         assert words in text, words

@@ -71,7 +71,7 @@ def lines(release: Release, packed: Packed) -> list[str]:
     for config, splits in packed.splits.items():
         parts = ", ".join(f"{split} {found.n_chips} chips" for split, found in splits.items())
         said.append(f"  {config}: {parts}")
-    said += [f"  held back by gates: {n} of {name}" for name, n in packed.held_back.items()]
+    said += [f"  withheld by gates: {n} of {name}" for name, n in packed.withheld.items()]
     for name, found in packed.left_out.items():
         said += [
             f"  left out of {name}: {n} chips, no permission by {source!r}" for source, n in found.items()
@@ -229,8 +229,8 @@ def _memorisation(release: Release) -> Plain:
     if not release.gates:
         return Plain("No gate on memorised chips was set for this release.")
     gates = ", ".join(dict.fromkeys(escaped(display_name(gate.measure)) for gate in release.gates))
-    told = ", ".join(f"{n} of {escaped(name)}" for name, n in release.held_back.items()) or "none"
+    told = ", ".join(f"{n} of {escaped(name)}" for name, n in release.withheld.items()) or "none"
     return Plain(
         "Made chips that may repeat a training chip or the style chip are in no config, whatever people said "
-        f"of them. Gates: {gates}. Held back: {told}."
+        f"of them. Gates: {gates}. Withheld: {told}."
     )

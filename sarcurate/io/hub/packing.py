@@ -96,14 +96,14 @@ class Packed:
 
     Args:
         splits: by config and split; sets: every set with how many of its chips are in some config.
-        held_back: made chips that break a gate, by set.
+        withheld: made chips that break a gate, by set.
         left_out: chips left out by set and by the sources that do not allow it.
         released: ids of the chips that may go, by set; sources: of licences of these chips.
     """
 
     splits: Mapping[str, Mapping[str, WrittenSplit]]
     sets: Mapping[str, SetNote]
-    held_back: Mapping[str, int]
+    withheld: Mapping[str, int]
     left_out: Mapping[str, Mapping[str, int]]
     released: Mapping[str, frozenset[str]]
     sources: frozenset[str]
@@ -137,7 +137,7 @@ def pack(contents: Contents, configs: Sequence[str], shard_mb: int, out: Path) -
     return Packed(
         splits,
         _notes(contents, sorted_out, splits),
-        {name: one.n_held_back for name, one in sorted_out.items() if one.n_held_back},
+        {name: one.n_withheld for name, one in sorted_out.items() if one.n_withheld},
         {name: dict(sorted(one.left_out.items())) for name, one in sorted_out.items() if one.left_out},
         {name: frozenset(one.sources) for name, one in sorted_out.items()},
         frozenset(
@@ -153,7 +153,7 @@ class _Sorted:
     rows: tuple[int, ...]
     sources: Mapping[str, tuple[str, ...]]
     left_out: Mapping[str, int]
-    n_held_back: int
+    n_withheld: int
 
 
 def _sort(name: str, contents: Contents) -> _Sorted:
@@ -162,7 +162,7 @@ def _sort(name: str, contents: Contents) -> _Sorted:
     left_out: Counter[str] = Counter()
     columns = [chips.manifest[column] for column in ("chip_id", "origin", "licence", "parents", "style_ids")]
     keys = ("chip_id", "origin", "licence", "parents", "style_ids")
-    n_held_back = 0
+    n_withheld = 0
     for place, cells in enumerate(zip(*columns, strict=True)):
         row = dict(zip(keys, cells, strict=True))
         row["licence"] = None if pd.isna(row["licence"]) else row["licence"]
@@ -172,11 +172,11 @@ def _sort(name: str, contents: Contents) -> _Sorted:
             refusing = (one for one in found if not contents.provenance.may_go((one,), is_made))
             left_out.update(refusing)
         elif row["chip_id"] in broken:
-            n_held_back += 1
+            n_withheld += 1
         else:
             rows.append(place)
             sources[str(row["chip_id"])] = found
-    return _Sorted(tuple(rows), sources, left_out, n_held_back)
+    return _Sorted(tuple(rows), sources, left_out, n_withheld)
 
 
 def _breaking(name: str, contents: Contents) -> set[str]:

@@ -56,7 +56,7 @@ class Release:
         validated: train revisions that passed validation, by side.
         configs: chips by config and split.
         licences: the rules that were applied.
-        held_back: made chips left out because they break a gate, by set; gates: those gates.
+        withheld: made chips left out because they break a gate, by set; gates: those gates.
         left_out: real chips' licences and models whose rule, or lack of one, left chips out.
     """
 
@@ -71,7 +71,7 @@ class Release:
     configs: Mapping[str, Mapping[str, int]]
     licences: tuple[LicenceRule, ...]
     gates: tuple[GateNote, ...]
-    held_back: Mapping[str, int]
+    withheld: Mapping[str, int]
     left_out: tuple[str, ...]
 
     @property

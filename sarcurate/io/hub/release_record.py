@@ -38,7 +38,7 @@ def release_of(about: About, contents: Contents, packed: Packed) -> Release:
         },
         licences=contents.rules,
         gates=_gates(contents),
-        held_back=packed.held_back,
+        withheld=packed.withheld,
         left_out=tuple(sorted(sources)),
     )
     return with_revision(told)

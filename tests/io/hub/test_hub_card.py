@@ -56,7 +56,7 @@ def _hostile(facts: card.Facts, text: str) -> card.Facts:
     return replace(
         facts,
         release=replace(facts.release, classes=(text, "F-16"), licences=(*facts.release.licences, rule)),
-        packed=replace(facts.packed, left_out={"target-test": {text: 3}}, held_back={text: 1}),
+        packed=replace(facts.packed, left_out={"target-test": {text: 3}}, withheld={text: 1}),
         contents=replace(facts.contents, sets=sets),
         numbers={**facts.numbers, "evaluation": evaluation | {"arms": arms}},
     )
