@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from sarcurate.core.statistics import Interval
+from sarcurate.errors import ParamsError
 from sarcurate.io.revisions.chip_changes import KINDS, RELABELLED, ChipChanges, changed_counts, chip_changes
 from sarcurate.io.revisions.fate_changes import (
     FATES,
@@ -56,18 +57,23 @@ def read_changes(root: Path, revision_a: str, revision_b: str | None) -> Changes
     """Compare two revisions of the workspace in ``root``; None stands for its working tree.
 
     Raises:
-        ParamsError: outside git, and for a revision that git does not know.
+        ParamsError: outside git or a workspace, and for a revision that git does not know.
         DataError: for files that are there and cannot be understood.
     """
     history = open_history(root)
     names = (revision_a, revision_b)
     commits = [None if name is None else history.commit(name) for name in names]
     cache = open_cache(root)
-    earlier, later = (
-        read_snapshot(RevisionFiles(root, WORKING_TREE if name is None else name, commit, history, cache))
+    sides = [
+        RevisionFiles(root, WORKING_TREE if name is None else name, commit, history, cache)
         for name, commit in zip(names, commits, strict=True)
-    )
-    return compare(earlier, later)
+    ]
+    if not any(side.book.params for side in sides):
+        raise ParamsError(
+            f"{root} has no params.yaml in either revision, so it is no workspace",
+            fix="cd into the workspace, the folder with params.yaml and dvc.yaml",
+        )
+    return compare(*map(read_snapshot, sides))
 
 
 def compare(earlier: Snapshot, later: Snapshot) -> Changes:

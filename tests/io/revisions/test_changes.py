@@ -308,6 +308,11 @@ def test_outside_git_without_a_commit_and_unknown_revisions(
         read_changes(root, "v1", None)
 
 
+def test_a_folder_that_is_no_workspace_says_so(root: Path) -> None:
+    with pytest.raises(ParamsError, match="it is no workspace"):
+        read_changes(root / "metrics", "v1", None)
+
+
 def _tracked(path: str, text: str) -> Callable[[Path], None]:
     return lambda root: (root / path).write_text(text) and None
 
