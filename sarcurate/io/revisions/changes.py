@@ -29,6 +29,7 @@ from sarcurate.io.revisions.snapshot import FOLDER, Snapshot, cells, read_snapsh
 from sarcurate.io.terminal_text import printable
 from sarcurate.io.verdicts import NAMED_CHIPS, Verdict, name_chips
 
+_CANNOT = "cannot be compared, see below"
 _MOST_SIGNS = 160  # of a value in a terminal line
 
 
@@ -45,6 +46,11 @@ class Changes:
     stages: Sequence[StageChange]
     physics: Sequence[Shift]
     arms: Sequence[Shift]
+
+    @property
+    def has_chips(self) -> bool:
+        """Whether manifests of both revisions could be read."""
+        return bool(self.earlier.folders and self.later.folders)
 
     @property
     def gaps(self) -> tuple[str, ...]:
@@ -95,7 +101,7 @@ def change_lines(found: Changes) -> list[str]:
     """The summary for a terminal."""
     sides = [f"{side.name} (data set {side.dataset_revision})" for side in (found.earlier, found.later)]
     parts = {
-        "chips": list(_chip_lines(found.chips)),
+        "chips": list(_chip_lines(found.chips)) if found.has_chips else [_CANNOT],
         "selection": list(_fate_lines(found.fates)),
         "verdicts": list(_verdict_lines(found.verdicts)),
         "params": [f"{c.path}: {short(c.earlier)} -> {short(c.later)}" for c in found.params],
@@ -138,7 +144,7 @@ def _per_class(rows: pd.DataFrame) -> str:
 
 def _fate_lines(fates: FateChanges | None) -> Iterator[str]:
     if fates is None:
-        yield "cannot be compared, see below"
+        yield _CANNOT
         return
     changed = fates.kept[fates.kept["earlier"] != fates.kept["later"]]
     for folder, rows in changed.groupby(FOLDER):

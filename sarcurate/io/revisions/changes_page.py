@@ -53,6 +53,9 @@ def changes_page(found: Changes) -> str:
 
 def _chip_tables(found: Changes) -> Iterator[Block]:
     changes = found.chips.changes
+    if not found.has_chips:
+        yield Paragraph("The chips cannot be compared; see the last section.")
+        return
     rows = [
         [folder, label, was, now, now - was]
         for folder, label, was, now in cells(found.chips.counts, FOLDER, "label", "earlier", "later")

@@ -275,7 +275,13 @@ def test_what_the_cache_lacks_is_said_and_the_rest_compared(paper: Any, root: Pa
     lines = change_lines(found)
     assert any("v1: data/generated is not in DVC's cache; `dvc fetch" in line for line in lines)
     assert "  chips of data/generated were not compared" in lines
-    assert "see the last section" in changes_page(found)
+    assert lines[1:5] == [
+        "chips:",
+        "  cannot be compared, see below",
+        "selection:",
+        "  cannot be compared, see below",
+    ]
+    assert "The chips cannot be compared; see the last section." in changes_page(found)
 
 
 def test_one_set_missing_leaves_the_others(paper: Any, root: Path, sets: Sets) -> None:
