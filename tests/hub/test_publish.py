@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from sarcurate.errors import DataError, HubError
 from sarcurate.io.hub import release, upload
@@ -288,3 +290,64 @@ def test_verify_finds_what_was_changed_on_the_hub(hub: Any, call: Call, tiny_rel
     assert code == 3
     assert "README.md: SHA-256" in said
     assert call("verify", NAME, "--revision", "v0.1.0")[0] == 0
+
+
+# --- in a workspace
+
+
+@pytest.fixture
+def workspace(
+    hub: Any,
+    tiny_data: Callable[..., dict[str, Any]],
+    package_inputs: Any,
+    tiny_release: Path,
+    tmp_path: Path,
+) -> Path:
+    """What publish reads of the workspace that the tiny release is of."""
+    made = package_inputs.made
+    folders = {f"real/{side}-train": path for side, path in package_inputs.train.items()}
+    folders |= {f"real/{side}-test": path for side, path in package_inputs.test.items()}
+    folders |= {f"translated/{name}": made[name] for name in ("physics", "psd")}
+    folders |= {name: made[name] for name in ("migrated", "migrated-generated")}
+    for name, path in {**folders, "generated": package_inputs.generated}.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        shutil.copy(path / "chipset.json", tmp_path / "data" / name)
+    shutil.copy(package_inputs.judgements.selection, tmp_path / "data" / "selection.parquet")
+    (tmp_path / "metrics").mkdir()
+    shutil.copy(package_inputs.metrics.evaluation, tmp_path / "metrics" / "evaluation.json")
+    (tmp_path / "metrics" / "validation.json").write_text('{"passed": true}')
+    shutil.copytree(tiny_release, tmp_path / "data" / "hub")
+    with (tmp_path / "params.yaml").open("w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(tiny_data({"package.repo_id": NAME}), file)
+    return tmp_path
+
+
+def test_in_a_workspace_folder_and_repository_need_no_naming(hub: Any, call: Call, workspace: Path) -> None:
+    code, said = call("publish")
+    assert code == 0, said
+    assert "the workspace: same chips, selection, evaluation, rules and version" in said
+    assert list(hub.repositories) == [NAME]
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "message"),
+    [
+        ("params.yaml", "version: 0.1.0", "version: 0.1.1", "package.version"),
+        ("params.yaml", "redistribute_made: true", "redistribute_made: false", "package.licences"),
+        ("metrics/validation.json", "true", "false", "newest validation did not pass"),
+        ("data/real/target-test/chipset.json", '"revision": "', '"revision": "0', "set target-test"),
+        ("metrics/evaluation.json", '"dataset_revision": "', '"dataset_revision": "0', "evaluation"),
+        ("metrics/evaluation.json", '"dataset_revision"', '"other"', "no dataset_revision"),
+    ],
+)
+def test_a_release_of_an_older_workspace_is_refused_before_the_hub_is_asked(
+    hub: Any, call: Call, workspace: Path, path: str, old: str, new: str, message: str
+) -> None:
+    text = (workspace / path).read_text(encoding="utf-8")
+    assert old in text
+    head, _, tail = text.rpartition(old) if path == "params.yaml" else text.partition(old)
+    (workspace / path).write_text(head + new + tail, encoding="utf-8")
+    code, said = call("publish")
+    assert code == 3, said
+    assert message in said
+    assert hub.requests == []

@@ -108,6 +108,11 @@ def _values(facts: Facts) -> dict[str, Any]:
         "arm_rule": Plain("---:|" * (len(arms_table.COLUMNS) - 1)),
         "arm_rows": arms_table.rows(evaluation["arms"]),
         "arm_caption": Plain(arms_table.caption(evaluation)),
+        "detectable": Plain(arms_table.detectable(evaluation["smallest_detectable_difference"])),
+        "externals": [
+            {"name": name, "also": found["n_also_in_training"], "rows": arms_table.rows(found["arms"])}
+            for name, found in evaluation.get("external_tests", {}).items()
+        ],
         "left_out_rows": [
             [name, n, source] for name, found in packed.left_out.items() for source, n in found.items()
         ],

@@ -50,6 +50,7 @@ def _hostile(facts: card.Facts, text: str) -> card.Facts:
     rule = LicenceRule(text, "other", chips=True, made=True)
     evaluation = facts.numbers["evaluation"]
     arms = {text if name == "real-only" else name: arm for name, arm in evaluation["arms"].items()}
+    far = {text: {"n_also_in_training": 2, "arms": arms}}
     chips = facts.contents.sets["target-train"]
     manifest = chips.manifest.assign(sensor=text, mode=text, polarisation=text, licence=text)
     sets = {**facts.contents.sets, "target-train": replace(chips, manifest=manifest)}
@@ -58,7 +59,7 @@ def _hostile(facts: card.Facts, text: str) -> card.Facts:
         release=replace(facts.release, classes=(text, "F-16"), licences=(*facts.release.licences, rule)),
         packed=replace(facts.packed, left_out={"target-test": {text: 3}}, withheld={text: 1}),
         contents=replace(facts.contents, sets=sets),
-        numbers={**facts.numbers, "evaluation": evaluation | {"arms": arms}},
+        numbers={**facts.numbers, "evaluation": evaluation | {"arms": arms, "external_tests": far}},
     )
 
 
