@@ -8,7 +8,8 @@ the revisions a tenth of the generated chips is drawn under other ids, a hundred
 Selection rejects other chips. Each is timed in this process after its imports, three times, the middle one
 counts: `trace_s` the tree of a chip, `trace_down_s` all that comes of a scene of the source train set (every
 generated chip among it), `diff_s` one revision against the other, both from git and the cache, `diff_page_s`
-its page without thumbnails. The last line is one JSON object.
+its page without thumbnails. `_cpu_s` is the processor's time, which other work on the machine does not
+lengthen as much; git's own processes are not in it. The last line is one JSON object.
 """
 
 import argparse
@@ -133,18 +134,21 @@ def measured(root: Path) -> dict[str, Any]:
     from sarcurate.io.tracing import trace
 
     kit = sys.modules["paper_workspace"]
-    up_s, lines = timed(lambda: trace.up_lines(trace.trace_up(root, kit.chip_id("m1"))))
-    down_s, down = timed(lambda: trace.trace_down(root, "scene-7"))
-    diff_s, told = timed(lambda: changes.change_lines(changes.read_changes(root, "v1", "v2")))
+    up_s, up_cpu_s, lines = timed(lambda: trace.up_lines(trace.trace_up(root, kit.chip_id("m1"))))
+    down_s, down_cpu_s, down = timed(lambda: trace.trace_down(root, "scene-7"))
+    diff_s, diff_cpu_s, told = timed(lambda: changes.change_lines(changes.read_changes(root, "v1", "v2")))
     found = changes.read_changes(root, "v1", "v2")
-    page_s, page = timed(lambda: changes_page.changes_page(found))
+    page_s, _, page = timed(lambda: changes_page.changes_page(found))
     print("\n".join(told))
     return {
         "trace_s": round(up_s, 3),
+        "trace_cpu_s": round(up_cpu_s, 3),
         "trace_lines": len(lines),
         "trace_down_s": round(down_s, 3),
+        "trace_down_cpu_s": round(down_cpu_s, 3),
         "trace_down_chips": len(down.found.made),
         "diff_s": round(diff_s, 3),
+        "diff_cpu_s": round(diff_cpu_s, 3),
         "diff_page_s": round(page_s, 3),
         "diff_page_kib": round(len(page) / 1024),
         "changed_chips": len(found.chips.changes),
@@ -152,14 +156,15 @@ def measured(root: Path) -> dict[str, Any]:
     }
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Middle of some times, in seconds, and the last answer."""
-    times = []
+def timed(work: Callable[[], Any]) -> tuple[float, float, Any]:
+    """Middle of some times by the wall and by the processor, in seconds, and the last answer."""
+    times, processor = [], []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started, cpu = time.perf_counter(), time.process_time()
         answer = work()
         times.append(time.perf_counter() - started)
-    return sorted(times)[REPEATS // 2], answer
+        processor.append(time.process_time() - cpu)
+    return sorted(times)[REPEATS // 2], sorted(processor)[REPEATS // 2], answer
 
 
 if __name__ == "__main__":
