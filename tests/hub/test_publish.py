@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from sarcurate.errors import DataError, HubError
 from sarcurate.io.hub import release, upload
 from sarcurate.io.hub.checks import check_release
-from sarcurate.io.hub.remote import client
+from sarcurate.io.hub.remote import client, redacted
 
 # Of the client's own upload.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -225,7 +225,11 @@ def test_without_a_token_nothing_is_asked(
 
 @pytest.mark.parametrize(
     ("token", "message"),
-    [("hf_testreader", "may only read"), ("hf_oldandexpiredtoken0000000000000000", "the Hub answered 401")],
+    [
+        ("hf_testreader", "may only read"),
+        ("hf_oldandexpiredtoken0000000000000000", "the Hub answered 401"),
+        ("of-another-form.0000", "the Hub answered 401"),
+    ],
 )
 def test_a_token_that_may_not_write_is_refused_and_never_shown(
     hub: Any, call: Call, tiny_release: Path, monkeypatch: pytest.MonkeyPatch, token: str, message: str
@@ -249,6 +253,12 @@ def test_a_token_that_loses_its_rights_later_is_told_without_it(hub: Any, tiny_r
     assert "hf_testwriter" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
+
+
+def test_a_token_is_taken_out_of_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "of-another-form.0000")
+    said = redacted("Bearer abc.def, hf_0123 and of-another-form.0000\nin two lines")
+    assert said == "(token) (token) and (token) in two lines"
 
 
 def test_no_network_is_told(

@@ -99,6 +99,9 @@ def _as_hub_error(doing: str, error: Exception) -> HubError:
 
 def redacted(text: str) -> str:
     """A text of the Hub's client in one short line, anything like a token taken out."""
+    from huggingface_hub import get_token
+
+    text = text.replace(get_token() or "(token)", "(token)")
     return " ".join(_TOKEN.sub("(token)", text).split())[:_MOST]
 
 

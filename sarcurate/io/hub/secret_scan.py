@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+
 from sarcurate.errors import DataError
 from sarcurate.io.hub.reading import read_batches, text_columns_of
 from sarcurate.io.hub.release import files_below
@@ -26,12 +28,7 @@ _KINDS = {
     "an address with a password": r"\b[a-z][a-z0-9+.-]*://[^\s/@:]+:[^\s/@]+@",
     "the path of a person's folder": r"(?i)(?:/home/|/users/|\b[a-z]:\\users\\)[^\s/\\]+[/\\]",
 }
-_ANY = re.compile(
-    "|".join(
-        f"(?P<k{number}>{pattern.replace('(?i)', '')})" for number, pattern in enumerate(_KINDS.values())
-    ),
-    re.I,
-)
+_ANY = re.compile("|".join(pattern.replace("(?i)", "") for pattern in _KINDS.values()), re.IGNORECASE)
 _EXACT = {kind: re.compile(pattern) for kind, pattern in _KINDS.items()}
 
 
@@ -55,10 +52,9 @@ def refuse_secrets(folder: Path) -> int:
             n_texts += 1
             found += [f"{where}: {kind}" for kind in secrets_in(text)]
     if found:
-        shown = list(dict.fromkeys(found))
-        lines = shown[:MOST_SHOWN] + (
-            [f"and {len(shown) - MOST_SHOWN} more"] if len(shown) > MOST_SHOWN else []
-        )
+        kinds = list(dict.fromkeys(found))
+        more = [f"and {len(kinds) - MOST_SHOWN} more"] if len(kinds) > MOST_SHOWN else []
+        lines = [*kinds[:MOST_SHOWN], *more]
         raise DataError(
             "what was to be published holds secrets or private paths:\n  " + "\n  ".join(lines),
             fix="take them out of notes, prompts, paths and licences, rebuild with `dvc repro`; revoke them",
@@ -71,18 +67,7 @@ def _texts(path: Path, name: str) -> Iterator[tuple[str, str]]:
         yield name, path.read_bytes().decode("utf-8", "replace")
         return
     for batch in read_batches(path, text_columns_of(path)):
-        for column in batch.schema.names:
-            for text in (
-                batch.column(column).unique().to_pylist() if _is_flat(batch, column) else _flat(batch, column)
-            ):
-                if text:
-                    yield f"{name}, column {column}", text
-
-
-def _is_flat(batch: object, column: str) -> bool:
-    return str(batch.schema.field(column).type) == "string"  # type: ignore[attr-defined]
-
-
-def _flat(batch: object, column: str) -> Iterator[str]:
-    for texts in batch.column(column).to_pylist():  # type: ignore[attr-defined]
-        yield from texts or ()
+        for column, values in zip(batch.schema.names, batch.columns, strict=True):
+            flat = values if pa.types.is_string(values.type) else values.flatten()
+            for text in filter(None, flat.unique().to_pylist()):
+                yield f"{name}, column {column}", text
