@@ -13,6 +13,8 @@ from sarcurate.io.gates import Gate, ReferenceLimits, display_name, judge
 from sarcurate.io.selection import Choice, Selection, make_selection
 from sarcurate.io.verdicts import Ruling, Standing, Verdicts, name_chips, resolve
 
+# Medians of the kept chips' measures are metrics, so that a verdict shows what it did to a set's physics.
+PHYSICS = ("enl", "log_psd_distance", "physics_distance")
 NEEDED = ("set", "chip_id", "pixels_sha256", "label", "reasons")
 
 
@@ -78,6 +80,7 @@ def curate(
     metrics = _metrics(fates, objections, standing) | {"selection_revision": selection.revision}
     for name, rows in of_sets:
         metrics |= _set_metrics(name, rows, kept_per_class[name])
+        metrics |= _physics_metrics(name, table.loc[rows.index[rows["kept"]]])
     funnel = tuple(row for name, rows in of_sets for row in _funnel(name, rows, list(objections)))
     return Curated(selection, funnel, kept_per_class, metrics, standing)
 
@@ -268,3 +271,13 @@ def _set_metrics(name: str, rows: pd.DataFrame, of_class: Mapping[str, int]) -> 
         f"kept_fraction.{name}": float(rows["kept"].mean()),
     }
     return found | {f"n_kept_of_class.{name}.{label}": count for label, count in of_class.items()}
+
+
+def _physics_metrics(name: str, kept: pd.DataFrame) -> dict[str, float]:
+    """Medians over the kept chips of a set, of the measures that some of them have."""
+    medians = {measure: kept[measure].median() for measure in PHYSICS if measure in kept}
+    return {
+        f"median_{measure}_of_kept.{name}": float(value)
+        for measure, value in medians.items()
+        if not pd.isna(value)
+    }

@@ -373,3 +373,17 @@ def test_a_quota_takes_the_first_ids() -> None:
     ids = [f"{number:02x}" for number in np.random.default_rng(0).permutation(20)]
     table = _scores(*(("psd", chip, "F-16", 3.0, 1.0) for chip in ids))
     assert sorted(_curate(table, quota=7).selection.kept) == sorted(ids)[:7]
+
+
+def test_medians_of_the_kept_chips_are_metrics() -> None:
+    scores = _scores(
+        ("psd", "a1", "F-16", 1.0, 1.0),
+        ("psd", "a2", "F-16", 2.0, 1.0),
+        ("psd", "a3", "F-16", 3.5, 1.0),
+        ("psd", "a4", "F-16", 9.0, 1.0),
+        ("physics", "b1", "F-16", 9.0, 1.0),
+    )
+    metrics = _curate(scores).metrics
+    assert metrics["median_enl_of_kept.psd"] == 2.0
+    assert "median_enl_of_kept.physics" not in metrics
+    assert _curate(scores, _verdict("a3", "reject")).metrics["median_enl_of_kept.psd"] == 1.5
