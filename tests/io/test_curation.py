@@ -140,6 +140,8 @@ def test_a_worked_example() -> None:
         "kept_fraction.physics": 0.5,
         "n_kept_of_class.physics.B-52": 2,
         "n_kept_of_class.physics.F-16": 0,
+        "median_enl_of_kept.physics": pytest.approx(3.05),
+        "median_enl_of_kept.psd": 6.0,
         "n_made.psd": 9,
         "n_kept.psd": 2,
         "kept_fraction.psd": pytest.approx(2 / 9),
