@@ -15,7 +15,7 @@ export SARCURATE_MIRROR := $(abspath $(SARCURATE_MIRROR))
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help env repro test test-all lint types format imports check bench results figures screenshots deps clean
+.PHONY: help env repro test test-slow test-all lint types format imports check bench results figures screenshots deps clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | sort | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,9 @@ endif
 
 test: env ## run the tests
 	$(BIN)/pytest -m 'not slow'
+
+test-slow: env ## run the slow tests alone, those of the App among them
+	$(BIN)/pytest -m slow
 
 test-all: env ## run all tests, the slow ones too
 	$(BIN)/pytest

@@ -53,11 +53,6 @@ class Cut:
             )
 
     @property
-    def takes_nothing(self) -> bool:
-        """Whether no limit and no share was given."""
-        return self.low is None and self.high is None and not self.lowest_percent + self.highest_percent
-
-    @property
     def words(self) -> str:
         """The cut as the reason of its verdicts."""
         parts = [f"below {self.low:g}"] if self.low is not None else []

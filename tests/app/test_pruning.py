@@ -35,7 +35,6 @@ def test_a_share_is_of_every_set_and_class_in_whole_chips() -> None:
 
 
 def test_nothing_asked_takes_nothing() -> None:
-    assert Cut("enl").takes_nothing
     assert _taken() == []
 
 
