@@ -82,6 +82,7 @@ class Hub:
     uploads: list[str] = field(default_factory=list)
     requests: list[tuple[str, str]] = field(default_factory=list)
     refuse_uploads_after: int | None = None
+    drop_uploads_after: int | None = None
     hang_uploads_after: int | None = None
     hanging: threading.Event = field(default_factory=threading.Event)
     before_commit: Callable[[Repository], None] | None = None
@@ -137,6 +138,8 @@ class Handler(BaseHTTPRequestHandler):
         self.hub.requests.append((self.command, self.path_only))
         try:
             self._route()
+        except ConnectionAbortedError:
+            self.close_connection = True
         except RefusedError as refusal:
             heads = {"X-Error-Code": refusal.code, "X-Error-Message": refusal.message}
             self._answer(refusal.status, {"error": refusal.message}, heads)
@@ -246,6 +249,9 @@ class Handler(BaseHTTPRequestHandler):
         if hub.hang_uploads_after is not None and len(hub.uploads) >= hub.hang_uploads_after:
             hub.hanging.set()
             threading.Event().wait(60)
+        if hub.drop_uploads_after is not None and len(hub.uploads) >= hub.drop_uploads_after:
+            self.connection.close()
+            raise ConnectionAbortedError
         if hub.refuse_uploads_after is not None and len(hub.uploads) >= hub.refuse_uploads_after:
             raise RefusedError(400, "", "the line was cut")
         data = hub.spoil.pop(oid, self.body)

@@ -161,6 +161,20 @@ def test_an_upload_that_was_cut_goes_on_where_it_was(hub: Any, call: Call, tiny_
     assert "v0.1.0" in hub.repositories[NAME].tags
 
 
+def test_a_line_that_breaks_is_told_and_the_next_call_goes_on(
+    hub: Any, call: Call, tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    hub.drop_uploads_after = 2
+    code, said = call("publish", NAME, "--folder", str(tiny_release))
+    assert code == 5
+    assert "cannot be reached" in said
+    assert "run the same command again" in said
+    hub.drop_uploads_after = None
+    assert call("publish", NAME, "--folder", str(tiny_release))[0] == 0
+    assert len(hub.uploads) == len(set(hub.uploads))
+
+
 @pytest.mark.slow
 def test_a_killed_publish_goes_on_where_it_was(hub: Any, call: Call, tiny_release: Path) -> None:
     hub.hang_uploads_after = 2
@@ -291,6 +305,18 @@ def test_verify_of_a_tag_of_a_folder_and_of_nothing(hub: Any, call: Call, tiny_r
         code, said = call("verify", *arguments)
         assert code == 5
         assert message in said
+
+
+def test_a_private_release_needs_a_token_to_be_verified(
+    hub: Any, call: Call, tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _publish(tiny_release)
+    monkeypatch.setenv("HF_TOKEN", "hf_testreader")
+    assert call("verify", NAME, "--revision", "v0.1.0")[0] == 0
+    monkeypatch.delenv("HF_TOKEN")
+    code, said = call("verify", NAME, "--revision", "v0.1.0")
+    assert code == 5
+    assert "hf auth login" in said
 
 
 def test_verify_finds_what_was_changed_on_the_hub(hub: Any, call: Call, tiny_release: Path) -> None:
