@@ -216,7 +216,7 @@ def _add(dataset: fo.Dataset, rows: pd.DataFrame, tags: Mapping[str, list[str]])
     with progress("bringing chips into the App", len(records)) as advance:
         for part in in_batches(records, AT_ONCE):
             samples = [fo.Sample(tags=tags.get(row[fields.CHIP_ID], []), **_plain(row)) for row in part]
-            dataset.add_samples(samples, dynamic=False, validate=False, progress=False)
+            dataset.add_samples(samples, expand_schema=False, validate=False, progress=False)
             advance(len(part))
 
 
