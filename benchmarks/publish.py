@@ -171,7 +171,8 @@ def pack_here(sets_root: Path, out: Path) -> None:
     contents = Contents(sets, judged, make_selection(choices), rules, gates, CLASSES, False, (), {})
     done = pack(contents, CONFIGS, 200, out)
     revisions = {side: sets[f"{side}-train"].revision for side in ("source", "target")}
-    release.write_release(out, release_of(About("benchmark", "0.1.0", "smoke", revisions), contents, done))
+    about = About("benchmark", "0.1.0", "smoke", revisions, None)
+    release.write_release(out, release_of(about, contents, done))
     (out / release.CARD).write_text("# benchmark\n", encoding="utf-8")
     release.write_files(out)
     print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

@@ -1,4 +1,4 @@
-"""Commands of the release: published to the Hub, and verified by who takes it from there."""
+"""Commands of the release: published to the Hub, verified and trained on by who takes it from there."""
 
 from __future__ import annotations
 
@@ -70,6 +70,41 @@ def verify(
         folder = Path(scratch) / "release"
         download(client(needs_token=False), _repo_id(release), revision, folder)
         say([verifying.verify(folder).line()])
+
+
+@app.command(epilog="Example: sarcurate retrain OWNER/NAME --revision v0.1.0 --arm real+physics-curated")
+def retrain(
+    release: Annotated[str, typer.Argument(help="folder, or owner/name on the Hub", show_default=False)],
+    arm: Annotated[str, typer.Option(help="arm of real and curated chips, by its name in the card")],
+    revision: Annotated[str | None, typer.Option(help="tag or commit on the Hub")] = None,
+) -> None:
+    """Train an arm's ResNet50 again on a release alone, and compare with the scores that it states."""
+    from sarcurate.errors import DataError
+    from sarcurate.io.hub.loading import load_checked, load_release
+    from sarcurate.io.hub.remote import hub_errors
+    from sarcurate.io.work_cache import WorkCache
+    from sarcurate.models import retraining
+
+    if not Path(release).is_dir():
+        _repo_id(release)
+    told = load_release(release, revision)
+    if "curated" not in told.configs or "test" not in told.configs.get("real", {}):
+        raise DataError(
+            f"{release} holds {sorted(told.configs)}; training needs curated and the test chips of real",
+            fix="ask its authors for a release of both",
+        )
+    with hub_errors(f"loading {release}"):
+        curated = load_checked(release, "curated", revision)["train"]
+        test = load_checked(release, "real", revision)["test"]
+    with TemporaryDirectory(prefix="sarcurate-retrain-") as scratch:
+        found = retraining.retrain(told, arm, curated, test, WorkCache(Path(scratch)))
+    say(found.lines())
+    if not found.is_same:
+        raise DataError(
+            "the classifiers trained here recognise other chips than the release states",
+            fix="train with the same versions of torch and sarcurate on the same kind of processor: sums "
+            "depend on them",
+        )
 
 
 def _repo_id(text: str | None) -> str:

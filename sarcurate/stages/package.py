@@ -9,17 +9,22 @@ from pathlib import Path
 from typing import Any
 
 from sarcurate.errors import DataError
+from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.gates import Gate
 from sarcurate.io.hub import card, card_figures, release
 from sarcurate.io.hub.licences import LicenceRule
 from sarcurate.io.hub.packing import Contents, Judged, pack
+from sarcurate.io.hub.release import ArmNote, Training
 from sarcurate.io.hub.release_record import About, release_of
 from sarcurate.io.reference import open_reference
 from sarcurate.io.score_table import SET, read_scores
 from sarcurate.io.selection import read_selection
 from sarcurate.io.validated import require_validated_revisions
 from sarcurate.params import Params
+
+# Values of the section evaluate that decide no single run.
+_OF_NO_RUN = {"arms", "seeds", "interval_level", "bootstrap_draws", "external_tests"}
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
     contents = _contents(params, inputs, sets)
     numbers = {name: _json(path) for name, path in vars(inputs.metrics).items()}
     packed = pack(contents, params.package.configs, params.package.shard_mb, out)
-    about = About(params.dataset.name, params.package.version, params.dataset.evidence, train)
+    training = _training(params, inputs.metrics.evaluation, numbers["evaluation"]["arms"])
+    dataset = params.dataset
+    about = About(dataset.name, params.package.version, dataset.evidence, train, training)
     told = release_of(about, contents, packed)
     evaluated = numbers["evaluation"]["dataset_revision"]
     if told.dataset_revision != evaluated:
@@ -73,7 +80,7 @@ def run(params: Params, inputs: Inputs, out: Path) -> list[str]:
             fix="run `dvc repro evaluate` first",
         )
     release.write_release(out, told)
-    arms, in_metres = numbers["evaluation"]["arms"], params.dataset.footprint_m is not None
+    arms, in_metres = numbers["evaluation"]["arms"], dataset.footprint_m is not None
     pictures = card_figures.write_figures(out, contents, packed.released, arms, in_metres)
     facts = card.Facts(told, packed, contents, numbers, params.package.repo_id, pictures)
     (out / release.CARD).write_text(card.render(facts), encoding="utf-8")
@@ -111,6 +118,30 @@ def _contents(params: Params, inputs: Inputs, sets: Mapping[str, ChipSet]) -> Co
         curate_gates=tuple(Gate(**gate.model_dump()) for gate in params.curate.gates),
         target_limits=target.limits,
     )
+
+
+def _training(params: Params, path: Path, scores: Mapping[str, Any]) -> Training | None:
+    """What a retraining needs; None where classifiers began from a file, which is not in the release."""
+    evaluate = params.evaluate
+    if evaluate.initial_weights is not None:
+        return None
+    lacking = [arm.name for arm in evaluate.arms if arm.name not in scores]
+    if lacking:
+        raise DataError(f"{path} has no scores of arms {lacking}", fix="run `dvc repro evaluate` first")
+    arms = tuple(
+        ArmNote(
+            **arm.model_dump() | {"add": tuple(arm.add)},
+            n_train=scores[arm.name]["n_train"],
+            n_test=scores[arm.name]["n_test"],
+            n_correct=tuple(scores[arm.name]["n_correct"]),
+        )
+        for arm in evaluate.arms
+    )
+    # As evaluate draws them; one seed for all arms.
+    seeds = (
+        lineage.seed_from(params.dataset.root_seed, "evaluate", n) % 2**31 for n in range(evaluate.seeds)
+    )
+    return Training(evaluate.model_dump(exclude=_OF_NO_RUN), tuple(seeds), arms)
 
 
 def _json(path: Path) -> Any:

@@ -17,7 +17,7 @@ import pytest
 
 from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.errors import LeakageError
-from sarcurate.io.hub import upload
+from sarcurate.io.hub import release, upload
 from sarcurate.io.hub.checks import check_release
 from sarcurate.io.hub.loading import refuse_made_in_test
 from sarcurate.io.hub.remote import client
@@ -102,8 +102,8 @@ def test_a_loaded_revision_trains_the_same(
 ) -> None:
     # Two chips of a gate on memorisation would be withheld from the release, not of the evaluation.
     gate = {"measure": "memorisation_ratio", "side": "lower", "low": 0.0, "high": None, "if_missing": "keep"}
-    params = tiny_params({"evaluate.arms": ARMS, "package.gates": [gate]})
-    package.run(params, package_inputs, tmp_path / "hub")
+    params = tiny_params({"evaluate.arms": ARMS})
+    package.run(tiny_params({"package.gates": [gate]}), package_inputs, tmp_path / "hub")
     _publish(tmp_path / "hub")
     curated, image_px = load("curated"), params.evaluate.image_px
     assert curated.names == params.dataset.classes
@@ -169,3 +169,27 @@ def test_made_chips_in_a_test_split_are_refused() -> None:
     with pytest.raises(LeakageError, match="cannot be told"):
         refuse_made_in_test(Dataset.from_dict({"origin": ["real"]}), split="test")
     assert refuse_made_in_test(part(True), split="train") is not None
+
+
+def test_training_again_from_a_folder_and_from_a_release_without_test_chips(
+    tiny_params: Callable[..., Any], package_inputs: Any, own_release: Path, tmp_path: Path
+) -> None:
+    def run(folder: Path) -> subprocess.CompletedProcess[str]:
+        command = ["sarcurate", "retrain", str(folder), "--arm", "real-only"]
+        environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    done = run(own_release)
+    assert done.returncode == 0, done.stderr
+    assert "real-only: accuracy" in done.stdout
+    record = own_release / release.REVISION
+    told = json.loads(record.read_text())
+    told["training"]["arms"][0]["n_correct"][0] += 1
+    record.write_text(json.dumps(told))
+    done = run(own_release)
+    assert done.returncode == 3
+    assert "recognise other chips than the release states" in done.stderr
+    package.run(tiny_params({"package.configs": ["curated"]}), package_inputs, tmp_path / "part")
+    done = run(tmp_path / "part")
+    assert done.returncode == 3
+    assert "training needs curated and the test chips of real" in done.stderr

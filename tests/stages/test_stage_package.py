@@ -383,3 +383,14 @@ def test_the_card_says_what_people_need(tiny_release: Path) -> None:
         "Withheld",
     ):
         assert words in text, words
+
+
+def test_training_is_told_only_where_it_can_be_repeated(
+    tiny_params: Callable[..., Any], package_inputs: Any, tmp_path: Path
+) -> None:
+    weights = tiny_params({"evaluate.initial_weights": "w.safetensors"})
+    package.run(weights, package_inputs, tmp_path / "weights")
+    assert release.read_release(tmp_path / "weights").training is None
+    arms = [{"name": name, "add": [], "oversample": False, "classical": False} for name in ("real-only", "x")]
+    with pytest.raises(DataError, match=r"has no scores of arms \['x'\]"):
+        package.run(tiny_params({"evaluate.arms": arms}), package_inputs, tmp_path / "arms")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from sarcurate.errors import LeakageError
 from sarcurate.io.hub.licences import MADE
 from sarcurate.io.hub.records import IS_MADE
+from sarcurate.io.hub.release import REVISION, Release, read_release
+from sarcurate.io.hub.remote import KIND, client, hub_errors
 
 
 def refuse_made_in_test(chips: Any, split: str | None = None) -> Any:
@@ -42,8 +45,27 @@ def _check(name: str, part: Any) -> None:
         )
 
 
-def load_checked(repo_id: str, config: str, revision: str) -> Any:
-    """``datasets.load_dataset`` of one config at a tag or commit, with the guard on its test split."""
+def load_checked(release: str, config: str, revision: str | None) -> Any:
+    """``datasets.load_dataset`` of one config at a tag or commit, with the guard on its test split.
+
+    Args:
+        release: owner/name on the Hub, or a folder, then without a revision.
+    """
     from datasets import load_dataset
 
-    return refuse_made_in_test(load_dataset(repo_id, config, revision=revision))
+    return refuse_made_in_test(load_dataset(release, config, revision=revision))
+
+
+def load_release(release: str, revision: str | None) -> Release:
+    """What a release says of itself; arguments as of :func:`load_checked`.
+
+    Raises:
+        DataError: where it is none.
+        HubError: where repository or revision is not there, or the line breaks.
+    """
+    if Path(release).is_dir():
+        return read_release(Path(release))
+    api = client(needs_token=False)
+    with hub_errors(f"reading {REVISION} of {release}"):
+        found = api.hf_hub_download(release, REVISION, repo_type=KIND, revision=revision)
+    return read_release(Path(found).parent)

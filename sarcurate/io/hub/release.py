@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from sarcurate.errors import DataError
 from sarcurate.io import lineage
@@ -47,6 +48,28 @@ class GateNote:
 
 
 @dataclass(frozen=True)
+class ArmNote:
+    """An arm of the evaluation: sets added to the real chips, how, and test chips recognised per seed."""
+
+    name: str
+    add: tuple[str, ...]
+    oversample: bool
+    classical: bool
+    n_train: int
+    n_test: int
+    n_correct: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the evaluation's classifiers were trained: settings that all arms share, and seeds of the runs."""
+
+    settings: Mapping[str, Any]
+    seeds: tuple[int, ...]
+    arms: tuple[ArmNote, ...]
+
+
+@dataclass(frozen=True)
 class Release:
     """What ``revision.json`` says.
 
@@ -58,6 +81,7 @@ class Release:
         licences: the rules that were applied.
         withheld: made chips left out because they break a gate, by set; gates: those gates.
         left_out: real chips' licences and models whose rule, or lack of one, left chips out.
+        training: of the evaluation; None where it began from weights that are not in the release.
     """
 
     name: str
@@ -73,6 +97,7 @@ class Release:
     gates: tuple[GateNote, ...]
     withheld: Mapping[str, int]
     left_out: tuple[str, ...]
+    training: Training | None
 
     @property
     def revision_of_parts(self) -> str:
@@ -111,6 +136,7 @@ def read_release(folder: Path) -> Release:
                 "licences": tuple(LicenceRule(**rule) for rule in data["licences"]),
                 "gates": tuple(GateNote(**{**note, "sets": tuple(note["sets"])}) for note in data["gates"]),
                 "left_out": tuple(data["left_out"]),
+                "training": _training(data["training"]),
             }
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -118,6 +144,13 @@ def read_release(folder: Path) -> Release:
             f"{folder} is no release of sarcurate: {path.name}: {error}",
             fix="name the folder that the package stage wrote (data/hub), or a downloaded one",
         ) from error
+
+
+def _training(data: Any) -> Training | None:
+    if data is None:
+        return None
+    arms = [{**arm, "add": tuple(arm["add"]), "n_correct": tuple(arm["n_correct"])} for arm in data["arms"]]
+    return Training(dict(data["settings"]), tuple(data["seeds"]), tuple(ArmNote(**arm) for arm in arms))
 
 
 def files_below(folder: Path) -> list[str]:

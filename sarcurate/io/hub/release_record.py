@@ -7,17 +7,18 @@ from dataclasses import dataclass, replace
 
 from sarcurate.io.gates import bounds
 from sarcurate.io.hub.packing import Contents, Packed
-from sarcurate.io.hub.release import GateNote, Release, with_revision
+from sarcurate.io.hub.release import GateNote, Release, Training, with_revision
 
 
 @dataclass(frozen=True)
 class About:
-    """Name, version and evidence of the data set, and its train revisions that passed validation, by side."""
+    """Name, version, evidence and training of a data set, and its train revisions that passed validation."""
 
     name: str
     version: str
     evidence: str
     validated: Mapping[str, str]
+    training: Training | None
 
 
 def release_of(about: About, contents: Contents, packed: Packed) -> Release:
@@ -40,6 +41,7 @@ def release_of(about: About, contents: Contents, packed: Packed) -> Release:
         gates=_gates(contents),
         withheld=packed.withheld,
         left_out=tuple(sorted(sources)),
+        training=about.training,
     )
     return with_revision(told)
 
