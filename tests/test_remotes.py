@@ -19,15 +19,12 @@ from ruamel.yaml import YAML
 from sarcurate.io.revisions.changes import change_lines, read_changes
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-# Another interpreter with DVC's S3 remote and moto's server: the former needs an older botocore than pinned.
-S3_PYTHON = "SARCURATE_S3_PYTHON"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",
     "AWS_DEFAULT_REGION": "us-east-1",
 }
 PATIENCE_S = 60
-CALLED_IN = Path.cwd()
 pytestmark = pytest.mark.slow
 
 
@@ -39,8 +36,8 @@ def call(folder: Path, *command: str, env: Mapping[str, str] | None = None) -> s
     return done.stdout
 
 
-def dvc(folder: Path, *arguments: str, python: str = sys.executable, **env: str) -> str:
-    return call(folder, python, "-m", "dvc", *arguments, env=os.environ | env)
+def dvc(folder: Path, *arguments: str, **env: str) -> str:
+    return call(folder, sys.executable, "-m", "dvc", *arguments, env=os.environ | env)
 
 
 def packaged_artifacts() -> dict[str, Any]:
@@ -166,19 +163,19 @@ def test_an_artifact_is_found_and_fetched_by_its_tag(paper: Any, own: Path, tmp_
 
 
 @contextmanager
-def _s3_server(python: str) -> Iterator[str]:
+def _s3_server() -> Iterator[str]:
     """An S3 server of moto on this machine, with a bucket ``chips``; its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    command = [python, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         make = f"import boto3; boto3.client('s3', endpoint_url='{address}').create_bucket(Bucket='chips')"
         deadline = time.monotonic() + PATIENCE_S
         while subprocess.run(
-            [python, "-c", make], env=os.environ | CREDENTIALS, capture_output=True
+            [sys.executable, "-c", make], env=os.environ | CREDENTIALS, capture_output=True
         ).returncode:
             assert time.monotonic() < deadline, "the S3 server did not start"
             time.sleep(0.5)
@@ -188,20 +185,16 @@ def _s3_server(python: str) -> Iterator[str]:
         server.wait()
 
 
-@pytest.mark.skipif(
-    not os.environ.get(S3_PYTHON), reason=f"{S3_PYTHON} names no interpreter; docs/remotes.md"
-)
 def test_push_to_s3_and_pull_in_a_clone(paper: Any, own: Path, tmp_path: Path) -> None:
-    python = str(CALLED_IN / os.environ[S3_PYTHON])
-    with _s3_server(python) as address:
+    with _s3_server() as address:
         dvc(own, "remote", "add", "-q", "-d", "-f", "s3", "s3://chips/sar")
         dvc(own, "remote", "modify", "s3", "endpointurl", address)
         paper.git(own, "commit", "-q", "-a", "-m", "remote")
-        dvc(own, "push", "-q", "--all-tags", python=python, **CREDENTIALS)
+        dvc(own, "push", "-q", "--all-tags", **CREDENTIALS)
         clone = _clone(own, tmp_path / "clone")
-        dvc(clone, "pull", "-q", python=python, **CREDENTIALS)
+        dvc(clone, "pull", "-q", **CREDENTIALS)
         assert _bytes(clone) == _bytes(own)
-        dvc(clone, "fetch", "-q", "--all-commits", python=python, **CREDENTIALS)
+        dvc(clone, "fetch", "-q", "--all-commits", **CREDENTIALS)
         assert read_changes(clone, "v1", "v2").gaps == ()
     # Secrets stay in the environment.
     assert "testing" not in (own / ".dvc" / "config").read_text()
