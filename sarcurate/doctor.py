@@ -29,7 +29,7 @@ EXTRAS = {
     "great_expectations": "validate",
     "fiftyone": "app",
 }
-ENOUGH_DISK_GIB = 5.0
+ENOUGH_DISK_GIB = 6.0
 
 
 @dataclass(frozen=True)
