@@ -67,7 +67,7 @@ def test_a_broken_torchvision_is_found(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_little_disk_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for free_gib, ok in ((4.9, False), (5.1, True)):
+    for free_gib, ok in ((5.9, False), (6.1, True)):
         usage = Usage(2**40, 0, int(free_gib * 2**30))
         monkeypatch.setattr(shutil, "disk_usage", lambda _path, usage=usage: usage)
         assert _findings(tmp_path)["disk"].ok is ok
