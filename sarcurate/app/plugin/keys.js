@@ -6,23 +6,24 @@
   const TYPING = "input, textarea, select, [contenteditable=true]";
   const MODAL = '[data-cy="modal"]';
 
-  const run = (name, params) => OPERATORS.executeOperator(`@sarcurate/curate/${name}`, params);
+  const run = (name, params, callback) =>
+    OPERATORS.executeOperator(`@sarcurate/curate/${name}`, params, { callback });
 
   const next = () => {
     const event = { key: "ArrowRight", code: "ArrowRight", keyCode: 39, bubbles: true };
     document.dispatchEvent(new KeyboardEvent("keydown", event));
   };
 
-  const onKey = async (event) => {
+  const onKey = (event) => {
     const plain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat;
     if (!plain || event.target.closest?.(TYPING)) return;
     const key = event.key.toLowerCase();
     if (key === UNDO) {
-      await run("undo", {});
+      run("undo", {});
     } else if (key in RULINGS) {
       const isOpen = Boolean(document.querySelector(MODAL));
-      await run("judge", { verdict: RULINGS[key], open: isOpen });
-      if (isOpen) next();
+      // Not before the answer: the operator reads which chip is open when it runs.
+      run("judge", { verdict: RULINGS[key], open: isOpen }, isOpen ? next : undefined);
     }
   };
 
