@@ -43,10 +43,11 @@ def test_an_untouched_release_is_as_listed(tiny_release: Path) -> None:
 
 
 def test_files_of_git_and_of_the_hub_do_not_count(own_release: Path) -> None:
+    before = verify(own_release).n_files
     (own_release / ".gitattributes").write_text("x")
     (own_release / ".cache" / "huggingface").mkdir(parents=True)
     (own_release / ".cache" / "huggingface" / "x").write_text("x")
-    verify(own_release)
+    assert verify(own_release).n_files == before
 
 
 def test_each_missing_changed_and_foreign_file_is_named(own_release: Path) -> None:
