@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
 import threading
@@ -72,6 +73,7 @@ class Hub:
     """State of the server, and the knobs of tests.
 
     ``uploads`` lists the SHA-256 of every file that was sent (LFS), ``requests`` method and path of all.
+    The limits of uploads count those that began: clients send several at a time.
     """
 
     tokens: dict[str, str] = field(
@@ -87,6 +89,7 @@ class Hub:
     hanging: threading.Event = field(default_factory=threading.Event)
     before_commit: Callable[[Repository], None] | None = None
     spoil: dict[str, bytes] = field(default_factory=dict)
+    begun: Iterator[int] = field(default_factory=itertools.count)
     url: str = ""
 
     def put(self, data: bytes, *, apart: bool) -> Stored:
@@ -246,13 +249,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _store(self, oid: str) -> None:
         hub = self.hub
-        if hub.hang_uploads_after is not None and len(hub.uploads) >= hub.hang_uploads_after:
+        earlier = next(hub.begun)
+        if hub.hang_uploads_after is not None and earlier >= hub.hang_uploads_after:
             hub.hanging.set()
             threading.Event().wait(60)
-        if hub.drop_uploads_after is not None and len(hub.uploads) >= hub.drop_uploads_after:
+        if hub.drop_uploads_after is not None and earlier >= hub.drop_uploads_after:
             self.connection.close()
             raise ConnectionAbortedError
-        if hub.refuse_uploads_after is not None and len(hub.uploads) >= hub.refuse_uploads_after:
+        if hub.refuse_uploads_after is not None and earlier >= hub.refuse_uploads_after:
             raise RefusedError(400, "", "the line was cut")
         data = hub.spoil.pop(oid, self.body)
         if hashlib.sha256(self.body).hexdigest() != oid:
