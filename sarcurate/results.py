@@ -15,7 +15,7 @@ from sarcurate.errors import DataError
 from sarcurate.io import arms_table, evidence, lineage, set_quality
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
-from sarcurate.models.arm_sets import CURATED
+from sarcurate.models.arm_sets import CURATED, ORACLE
 from sarcurate.params import Params, read_params
 from sarcurate.stages import evaluate
 from sarcurate.variants import Variant, differences
@@ -94,6 +94,8 @@ def _expected(params: Params) -> dict[str, Any]:
         # No gate touches the other arms.
         if any(name.endswith(CURATED) for name in arm.add):
             arms[arm.name] |= _curation(params)
+        if ORACLE in arm.add:
+            arms[arm.name]["oracle_per_class"] = params.evaluate.oracle_per_class
     return {"code_key": code_key(), "data": data, "settings": settings, "arms": arms}
 
 
@@ -212,6 +214,8 @@ def _refuse_stale(folder: Path, params: Params, runs: list[RunFile]) -> None:
 def _refuse_other_chips(folder: Path, params: Params, runs: list[RunFile], workspace: Path) -> None:
     data = workspace / "data"
     inputs = evaluate.Inputs(
+        data / "chips/target",
+        data / "split.parquet",
         data / "real/source-train",
         data / "real/target-train",
         data / "real/target-test",

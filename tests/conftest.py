@@ -316,6 +316,8 @@ def evaluate_paths(tiny_sets: TinySets, tiny_judged: TinyJudged) -> Callable[[Pa
 
     parts = tiny_sets.parts()
     inputs = evaluate.Inputs(
+        tiny_sets.chips()["target"],
+        tiny_sets.selection(),
         parts["source-train"],
         parts["target-train"],
         parts["target-test"],

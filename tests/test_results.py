@@ -166,7 +166,7 @@ def _runs_with_second_arm(arms_text: str, workspace: Path, params_folder: Path, 
     """As ``runs``, where the second arm is another, named ``kept``."""
     for path in (workspace / "params.yaml", params_folder / "quick.yaml"):
         head, _, rest = path.read_text().partition("arms:\n")
-        path.write_text(head + arms_text + rest[rest.index("  seeds:") :])
+        path.write_text(head + arms_text + rest[rest.index("  oracle_per_class:") :])
     table = pd.read_parquet(workspace / "metrics/predictions.parquet")
     table.replace({"arm": {"real+source": "kept"}}).to_parquet(workspace / "metrics/predictions.parquet")
     arms = {"real-only": {"n_train": 6}, "kept": {"n_train": 7}}

@@ -219,6 +219,8 @@ def curate(
 @app.command(rich_help_panel=STAGES, epilog="Example: dvc repro evaluate")
 def evaluate(
     validated: InputFile,
+    target: InputFolder,
+    split: InputFile,
     source_train: InputFolder,
     target_train: InputFolder,
     target_test: InputFolder,
@@ -237,7 +239,7 @@ def evaluate(
     from sarcurate.stages import evaluate as stage
 
     made = _made(physics, psd, migrated, migrated_generated)
-    inputs = stage.Inputs(source_train, target_train, target_test, generated, made, selection)
+    inputs = stage.Inputs(target, split, source_train, target_train, target_test, generated, made, selection)
     outputs = stage.Outputs(metrics, predictions, curves, confusion)
     params = _stage_params()
     _require_validated(validated, source_train, target_train)

@@ -59,13 +59,17 @@ def _centre(chip: NDArray[np.floating]) -> NDArray[np.floating]:
 
 
 def _near_zero_counts(chip: NDArray[np.float32], step: float) -> NDArray[np.uint8]:
-    """Number of nearly zero high DCT coefficients of every 8 x 8 window."""
+    """Number of nearly zero high DCT coefficients of every 8 x 8 window.
+
+    By einsum, not by a BLAS product: that rounds by the number of threads, and a coefficient at the limit
+    would make the manifest of one machine another one's.
+    """
     basis = np.asarray(dct(np.eye(SIDE_PX), axis=0, norm="ortho"), dtype=np.float32)[_FIRST:]
     rows, cols = (size - SIDE_PX + 1 for size in chip.shape)
     along = np.stack([chip[:, k : k + cols] for k in range(SIDE_PX)]).reshape(SIDE_PX, -1)
-    half = (basis @ along).reshape(-1, chip.shape[0], cols)
+    half = np.einsum("ij,jn->in", basis, along).reshape(-1, chip.shape[0], cols)
     across = np.stack([half[:, k : k + rows] for k in range(SIDE_PX)]).reshape(SIDE_PX, -1)
-    size = np.abs(basis @ across).reshape(_COEFFICIENTS, rows * cols)
+    size = np.abs(np.einsum("ij,jn->in", basis, across)).reshape(_COEFFICIENTS, rows * cols)
     deviation = float(np.median(size[:, ::_SAMPLED])) / 0.6745  # of a normal law
     near = size < max(0.5 * step, _NEAR_ZERO * deviation)
     return np.asarray(near.view(np.uint8).sum(axis=0, dtype=np.uint8).reshape(rows, cols))

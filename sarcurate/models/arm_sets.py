@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from sarcurate.errors import DataError
+from sarcurate.errors import DataError, LeakageError
+from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet
 from sarcurate.io.selection import Selection
 from sarcurate.io.work_cache import WorkCache
@@ -17,6 +18,7 @@ from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import FinishedRun
 
 REAL = "real"
+ORACLE = "oracle"
 CURATED = "-curated"
 
 
@@ -97,6 +99,37 @@ def curated(
         labels=np.array([index[name] for name in labels], dtype=np.int64),
         pixels_sha256=tuple(p for p, keep in zip(images.pixels_sha256, kept, strict=True) if keep),
     )
+
+
+def left_over(chips: ChipSet, split: Selection, test: ChipSet, per_class: int | None) -> ChipSet:
+    """Real chips that the split drew for nothing: as many made chips cannot be worth more than these.
+
+    Args:
+        chips: all chips of the target sensor; split: what became of each.
+        test: its test chips, whose groups nothing may be trained on.
+        per_class: chips taken of each class, by the hash of their ids; None for all.
+
+    Raises:
+        LeakageError: where one of them is of a group of test chips.
+        DataError: where a class has fewer, or none is left.
+    """
+    free = chips.manifest[~chips.manifest["chip_id"].isin(split.kept)]
+    tested = chips.manifest["chip_id"].isin(test.manifest["chip_id"])
+    shared = sorted(set(free["group_id"]) & set(chips.manifest.loc[tested, "group_id"]))
+    if shared:
+        raise LeakageError(
+            f"group {shared[0]} has chips in {test.root} and others that the split drew for nothing",
+            fix="make the split again: `dvc repro --force split`",
+        )
+    counts = free.groupby("label").size().reindex(sorted(set(chips.manifest["label"])), fill_value=0)
+    if counts.min() < (per_class or 1):
+        raise DataError(
+            f"the split left {counts.min()} chips of class {counts.idxmin()} for the set {ORACLE}",
+            fix="lower evaluate.oracle_per_class or split.target.train_per_class, or drop the arm",
+        )
+    order = free["chip_id"].map(lineage.sha256_text).sort_values(kind="stable").index
+    drawn = free.loc[order].groupby("label").head(per_class or len(free))
+    return replace(chips, manifest=drawn.sort_values("chip_id", ignore_index=True))
 
 
 def training_images(

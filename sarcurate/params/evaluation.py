@@ -23,7 +23,7 @@ class Arm(Section):
 
     name: Name
     add: list[Name] = Field(
-        description="sets beside the real chips: source, a made set's folder name, or that with -curated"
+        description="sets beside the real chips: source, a made set's folder name, that with -curated, oracle"
     )
     oversample: bool = Field(description="repeat the real chips to the count of the largest added set")
     classical: bool = Field(description="gain, speckle and flip augmentation")
@@ -34,6 +34,10 @@ class Evaluate(Section):
 
     arms: Annotated[list[Arm], Field(min_length=1)] = Field(
         description="the first is the one others are compared to"
+    )
+    oracle_per_class: Count | None = Field(
+        description="real target chips of each class, of those that split left over, in the set oracle: "
+        "what as many real chips are worth; null takes all"
     )
     seeds: Count = Field(description="training runs per arm")
     image_px: Annotated[int, Field(ge=32, le=512)]

@@ -21,7 +21,16 @@ from sarcurate.io.sensors import load_profile
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
-from sarcurate.models.arm_sets import CURATED, REAL, ModelSpace, TestSet, predictions, training_images
+from sarcurate.models.arm_sets import (
+    CURATED,
+    ORACLE,
+    REAL,
+    ModelSpace,
+    TestSet,
+    left_over,
+    predictions,
+    training_images,
+)
 from sarcurate.models.resnet import TrainingSettings
 from sarcurate.params import Params
 
@@ -33,8 +42,13 @@ Runs = dict[tuple[str, int], ArmRun]
 
 @dataclass(frozen=True)
 class Inputs:
-    """Folders that evaluate reads; ``made`` by set name."""
+    """Folders and files that evaluate reads; ``made`` by set name.
 
+    ``target`` holds all target chips and ``split`` what became of each: both for the set ``oracle`` alone.
+    """
+
+    target: Path
+    split: Path
     source_train: Path
     target_train: Path
     target_test: Path
@@ -59,16 +73,17 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> l
     train = _open_train(inputs)
     test = open_chipset(inputs.target_test, splits=("test",))
     selection = read_selection(inputs.selection)
-    images = _images(params, train, selection)
+    images = _images(params, inputs, train, selection)
     runs = _planned(params, images)
     with TemporaryDirectory() as scratch:
         tests = _tests(params, test, images[REAL].limits_db, Path(scratch))
         finished = _finish_all(params, runs, cache)
         table = predictions(finished, tests, params.dataset.classes, cache)
+    revisions = [*(chips.revision for chips in (*train.values(), test)), selection.revision]
+    if ORACLE in images:
+        revisions.append(lineage.merkle_root(images[ORACLE].pixels_sha256))
     metrics = {
-        "dataset_revision": lineage.dataset_revision(
-            [*(chips.revision for chips in (*train.values(), test)), selection.revision]
-        ),
+        "dataset_revision": lineage.dataset_revision(revisions),
         "evidence": params.dataset.evidence,
         "interval_level": params.evaluate.interval_level,
         "updates": params.evaluate.updates,
@@ -84,7 +99,7 @@ def run(params: Params, inputs: Inputs, outputs: Outputs, cache_root: Path) -> l
 
 def run_keys(params: Params, inputs: Inputs) -> dict[tuple[str, int], str]:
     """Cache key of every (arm, seed), without training anything."""
-    images = _images(params, _open_train(inputs), read_selection(inputs.selection))
+    images = _images(params, inputs, _open_train(inputs), read_selection(inputs.selection))
     return {name: item.key() for name, item in _planned(params, images).items()}
 
 
@@ -108,18 +123,29 @@ def _space(params: Params) -> ModelSpace:
     return ModelSpace(params.dataset.classes, params.evaluate.image_px)
 
 
-def _images(params: Params, train: Mapping[str, ChipSet], selection: Selection) -> dict[str, LabelledChips]:
+def _images(
+    params: Params, inputs: Inputs, train: Mapping[str, ChipSet], selection: Selection
+) -> dict[str, LabelledChips]:
     made = {name: chips for name, chips in train.items() if name not in (REAL, SOURCE, GENERATED)}
     like_source = {GENERATED: train[GENERATED]}
     source = (SOURCE, train[SOURCE])
-    return training_images(_space(params), train[REAL], source, like_source, made, selection)
+    images = training_images(_space(params), train[REAL], source, like_source, made, selection)
+    if any(ORACLE in arm.add for arm in params.evaluate.arms):
+        target, test = (
+            open_chipset(inputs.target, splits=("all",)),
+            open_chipset(inputs.target_test, ("test",)),
+        )
+        chips = left_over(target, read_selection(inputs.split), test, params.evaluate.oracle_per_class)
+        # Drawn into batches as added chips are, so that the arms differ in what was added alone.
+        images[ORACLE] = _space(params).images(chips, images[REAL].limits_db, is_real=False)
+    return images
 
 
 def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
     """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
     evaluate = params.evaluate
-    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE, GENERATED}
-    known = {SOURCE, GENERATED, *made, *(name + CURATED for name in made)}
+    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE, GENERATED, ORACLE}
+    known = {SOURCE, GENERATED, ORACLE, *made, *(name + CURATED for name in made)}
     for arm in evaluate.arms:
         unknown = sorted(set(arm.add) - known)
         if unknown:

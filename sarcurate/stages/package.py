@@ -24,7 +24,7 @@ from sarcurate.io.validated import require_validated_revisions
 from sarcurate.params import Params
 
 # Values of the section evaluate that decide no single run.
-_OF_NO_RUN = {"arms", "seeds", "interval_level", "bootstrap_draws", "external_tests"}
+_OF_NO_RUN = {"arms", "oracle_per_class", "seeds", "interval_level", "bootstrap_draws", "external_tests"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 SARCURATE = Path(sys.executable).parent / "sarcurate"
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WAIT_MS = 60_000
+POLL_MS = 200
 SETTLE_MS = 1200  # the App redraws its grid a moment after it has answered
 
 
@@ -28,6 +29,10 @@ def chromium() -> str | None:
 def own_environment() -> dict[str, str]:
     """The environment without FiftyOne's settings, so that a database of its own is started."""
     return {name: value for name, value in os.environ.items() if not name.startswith("FIFTYONE")}
+
+
+def _heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Browse:
@@ -42,6 +47,8 @@ class Browse:
                 env=own_environment(),
                 stdout=out,
                 stderr=subprocess.STDOUT,
+                # Ctrl+C has to reach it also where the tests run in the background, which ignores it.
+                preexec_fn=_heed_interrupts,
             )
 
     @property
@@ -99,9 +106,23 @@ class Page:
         """Let the App redraw."""
         self.tab.wait_for_timeout(SETTLE_MS)
 
+    def wait(self, found: Callable[[], object], expected: object) -> None:
+        """Wait for a value; the App shows what was done only after its server has answered."""
+        for _ in range(WAIT_MS // POLL_MS):
+            if found() == expected:
+                return
+            self.tab.wait_for_timeout(POLL_MS)
+        assert found() == expected
+
     def count(self) -> int:
-        """Chips in the view."""
-        return int(self.tab.locator('[data-cy="entry-counts"]').inner_text().split()[0].replace(",", ""))
+        """Chips in the view, -1 while the App is counting."""
+        found = re.match(r"[\d,]+", self.tab.locator('[data-cy="entry-counts"]').inner_text())
+        return int(found[0].replace(",", "")) if found else -1
+
+    def selected(self) -> int:
+        """Ticked tiles."""
+        sign = self.tab.locator('[data-cy="action-manage-selected"]')
+        return int(sign.inner_text()) if sign.count() else 0
 
     def filter(self, field: str, low: float | None, high: float | None) -> None:
         """Set the sidebar's limits of a number."""
@@ -117,11 +138,12 @@ class Page:
     def select(self, *places: int) -> None:
         """Tick tiles by their place in the grid."""
         for place in places:
+            ticked = self.selected()
             box = self.tab.locator('[data-cy="looker"]').nth(place).bounding_box()
             self.tab.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
             self.tab.wait_for_timeout(250)
             self.tab.mouse.click(box["x"] + 17, box["y"] + 17)
-            self.tab.wait_for_timeout(300)
+            self.wait(self.selected, ticked + 1)
 
     def start(self, label: str) -> None:
         """Open an operator's form from the operator browser."""

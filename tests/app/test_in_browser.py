@@ -31,7 +31,7 @@ def _waiting(workspace: Path) -> list[tuple[str, Ruling]]:
 
 
 def _wait_for_verdicts(workspace: Path, count: int) -> list[tuple[str, Ruling]]:
-    for _ in range(200):
+    for _ in range(600):
         if len(_waiting(workspace)) >= count:
             break
         time.sleep(0.1)
@@ -45,9 +45,9 @@ def test_filter_by_enl_reject_save_and_curate_again(own_workspace: Path, driver:
     before = read_selection(own_workspace / "data/selection.parquet").kept
     with driver.browsing(own_workspace) as app, driver.page() as page:
         page.open(app.address(), UNSEEN)
-        assert page.count() == len(scores)
+        page.wait(page.count, len(scores))
         page.filter("enl", None, low)
-        assert page.count() == len(few)
+        page.wait(page.count, len(few))
         page.select(0, 1)
         page.start("SAR: reject the selected chips")
         page.tab.get_by_role("textbox").last.fill("too few looks")
@@ -94,7 +94,7 @@ def test_keys_give_verdicts_and_bring_the_next_chip(own_workspace: Path, driver:
         for number, key in enumerate("kdu", start=1):
             page.press(key)
             _wait_for_verdicts(own_workspace, number)
-            page.settle()
+            page.wait(lambda: page.shown_chip() != seen[-1], True)
             seen.append(page.shown_chip())
     assert len(set(seen)) == 4
     rulings = [Ruling.KEEP, Ruling.REJECT, Ruling.UNSURE]
@@ -135,7 +135,7 @@ def test_a_killed_app_loses_no_verdict_and_leaves_no_process(own_workspace: Path
     assert _waiting(own_workspace) == before
     with driver.browsing(own_workspace) as app, driver.page() as page:
         page.open(app.address(), "waiting-to-be-saved")
-        assert page.count() == 1
+        page.wait(page.count, 1)
 
 
 def test_two_browsers_work_on_one_dataset(own_workspace: Path, driver: ModuleType) -> None:
@@ -146,6 +146,7 @@ def test_two_browsers_work_on_one_dataset(own_workspace: Path, driver: ModuleTyp
             page.select(place)
             page.press(key)
             _wait_for_verdicts(own_workspace, place + 1)
+            page.wait(page.selected, 0)  # both browsers share the session's selection
             page.tab.close()
     rulings = [ruling for _, ruling in _waiting(own_workspace)]
     assert rulings == [Ruling.KEEP, Ruling.REJECT]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -77,3 +80,24 @@ def test_repeated_pixels_are_no_grid(factor: int) -> None:
 @pytest.mark.parametrize("chip", [speckle(4, 15), np.full((64, 64), 7, np.uint8), speckle(4, 8)])
 def test_small_or_constant_chips_cannot_tell(chip: np.ndarray) -> None:
     assert grid_strength(chip, 1.0) is None
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    # continuous values: some coefficients stand so near the limit that the order of a sum decides
+    code = (
+        "import numpy as np; from sarcurate.core.jpeg_blocks import grid_strength; "
+        "rng = np.random.default_rng(0); "
+        "print([grid_strength(rng.rayleigh(1, (227, 144)).astype('f4'), 0.0) for _ in range(40)])"
+    )
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads, "OMP_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    ]
+    assert said[0].count(",") == 39
+    assert said[0] == said[1]

@@ -111,6 +111,7 @@ def test_a_loaded_revision_trains_the_same(
     added = [_images(curated, name, real.limits_db, image_px) for name in ("physics", "psd")]
     expected = evaluate._images(
         params,
+        tiny_evaluation.inputs,
         evaluate._open_train(tiny_evaluation.inputs),
         evaluate.read_selection(tiny_evaluation.inputs.selection),
     )

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from sarcurate.errors import DataError
-from sarcurate.io import evidence
+from sarcurate.errors import DataError, LeakageError
+from sarcurate.io import evidence, lineage
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.selection import Choice, Selection, make_selection
 from sarcurate.io.work_cache import WorkCache
@@ -20,6 +20,7 @@ from sarcurate.models.arm_sets import (
     ModelSpace,
     TestSet,
     curated,
+    left_over,
     own_limits,
     predictions,
     training_images,
@@ -174,3 +175,57 @@ def test_predictions_hold_one_row_per_test_set_run_and_chip(tiny_sets: Any, tmp_
     own = table[(table["test_set"] == "own") & (table["arm"] == "real+x")]
     assert own["chip_id"].tolist() == chips.manifest["chip_id"].tolist()
     assert own["label"].tolist() == chips.manifest["label"].tolist()
+
+
+# --- what the split left over
+
+
+@pytest.fixture(scope="module")
+def target(tiny_sets: Any) -> ChipSet:
+    return open_chipset(tiny_sets.chips()["target"], splits=("all",))
+
+
+@pytest.fixture(scope="module")
+def target_test(tiny_sets: Any) -> ChipSet:
+    return open_chipset(tiny_sets.parts()["target-test"], splits=("test",))
+
+
+def _split_without(chips: ChipSet, ids: list[str]) -> Selection:
+    return make_selection(
+        Choice(row["chip_id"], row["chip_id"] not in ids, row["label"], "not drawn") for row in chips.rows()
+    )
+
+
+def _train_ids(tiny_sets: Any, per_class: int) -> list[str]:
+    train = _train(tiny_sets, "target-train").manifest
+    return list(train.groupby("label").head(per_class)["chip_id"])
+
+
+def test_the_oracle_holds_what_the_split_drew_for_nothing(
+    tiny_sets: Any, target: ChipSet, target_test: ChipSet
+) -> None:
+    free = _train_ids(tiny_sets, 3)
+    every = left_over(target, _split_without(target, free), target_test, None)
+    assert list(every.manifest["chip_id"]) == sorted(free)
+    two = left_over(target, _split_without(target, free), target_test, 2).manifest
+    assert two.groupby("label").size().to_dict() == {"B-52": 2, "F-16": 2}
+    for label, rows in every.manifest.groupby("label"):
+        expected = sorted(rows["chip_id"], key=lineage.sha256_text)[:2]
+        assert sorted(two.loc[two["label"] == label, "chip_id"]) == sorted(expected)
+
+
+def test_the_oracle_takes_no_chip_of_a_tested_group(
+    tiny_sets: Any, target: ChipSet, target_test: ChipSet
+) -> None:
+    free = [*_train_ids(tiny_sets, 2), target_test.manifest["chip_id"].iloc[0]]
+    with pytest.raises(LeakageError, match=r"has chips in .*target-test and others"):
+        left_over(target, _split_without(target, free), target_test, None)
+
+
+def test_an_oracle_of_too_few_chips_is_refused(tiny_sets: Any, target: ChipSet, target_test: ChipSet) -> None:
+    free = _train_ids(tiny_sets, 2)[:-1]
+    with pytest.raises(DataError, match="the split left 1 chips of class F-16") as caught:
+        left_over(target, _split_without(target, free), target_test, 2)
+    assert "evaluate.oracle_per_class" in caught.value.fix
+    with pytest.raises(DataError, match="the split left 0 chips"):
+        left_over(target, _split_without(target, []), target_test, None)

@@ -42,7 +42,7 @@ def _arm(name: str, add: list[str], oversample: bool = False, classical: bool = 
 
 def _runs(params: Any, paths: Any, selection: Selection) -> dict[str, arm_runs.ArmRun]:
     """The planned runs of seed 0 by arm."""
-    images = evaluate._images(params, evaluate._open_train(paths.inputs), selection)
+    images = evaluate._images(params, paths.inputs, evaluate._open_train(paths.inputs), selection)
     return {arm: run for (arm, seed), run in evaluate._planned(params, images).items() if seed == 0}
 
 
@@ -139,7 +139,8 @@ def test_seeds_are_outermost_and_shared_by_the_arms(
     tiny_evaluation: Any, tiny_params: Callable[..., Any]
 ) -> None:
     selection = read_selection(tiny_evaluation.inputs.selection)
-    images = evaluate._images(tiny_params(), evaluate._open_train(tiny_evaluation.inputs), selection)
+    inputs = tiny_evaluation.inputs
+    images = evaluate._images(tiny_params(), inputs, evaluate._open_train(inputs), selection)
     runs = evaluate._planned(tiny_params(), images)
     assert list(runs) == [("real-only", 0), ("real+physics", 0), ("real-only", 1), ("real+physics", 1)]
     seeds = [run.seed for run in runs.values()]
@@ -152,7 +153,8 @@ def test_oversampling_and_classical_reach_the_runs(
     arms = [_arm("real-only", []), _arm("more", [], oversample=True), _arm("jitter", [], classical=True)]
     params = tiny_params({"evaluate.arms": arms, "evaluate.seeds": 1})
     selection = read_selection(tiny_evaluation.inputs.selection)
-    images = evaluate._images(params, evaluate._open_train(tiny_evaluation.inputs), selection)
+    inputs = tiny_evaluation.inputs
+    images = evaluate._images(params, inputs, evaluate._open_train(inputs), selection)
     runs = {name: run for (name, _seed), run in evaluate._planned(params, images).items()}
     assert runs["more"].repeat_to == max(len(part.labels) for part in images.values())
     assert [run.classical for run in runs.values()] == [False, False, True]
@@ -307,6 +309,37 @@ def test_a_selection_of_other_chips_is_refused_before_any_training(
         evaluate.run(_curated_params(tiny_params), inputs, paths.outputs, paths.cache)
     assert count_training() == 0
     assert not (tmp_path / "out").exists()
+
+
+# --- the oracle
+
+
+def test_an_oracle_arm_adds_real_chips_that_the_split_left_over(
+    tiny_evaluation: Any,
+    evaluate_paths: Callable[[Path], Any],
+    tiny_params: Callable[..., Any],
+    tmp_path: Path,
+    count_training: Callable[[], int],
+) -> None:
+    inputs = tiny_evaluation.inputs
+    free = open_chipset(inputs.target_train, splits=("train",)).manifest.groupby("label").head(2)
+    rows = open_chipset(inputs.target, splits=("all",)).rows()
+    drawn = [Choice(r["chip_id"], r["chip_id"] not in set(free["chip_id"]), r["label"], "no") for r in rows]
+    write_selection(tmp_path / "split.parquet", make_selection(drawn))
+    arms = [_arm("real-only", []), _arm("real+physics", ["physics"]), _arm("real+oracle", ["oracle"])]
+    params = tiny_params({"evaluate.arms": arms, "evaluate.seeds": 1, "evaluate.oracle_per_class": 1})
+    paths = replace(evaluate_paths(tmp_path), inputs=replace(inputs, split=tmp_path / "split.parquet"))
+    evaluate.run(params, paths.inputs, paths.outputs, tiny_evaluation.cache)
+    assert count_training() == 1  # the other arms are those of the run without an oracle
+    metrics = _metrics(paths)
+    found = {name: arm["n_train"] for name, arm in metrics["arms"].items()}
+    assert found["real+oracle"] == found["real-only"] + 2
+    assert metrics["dataset_revision"] != _metrics(tiny_evaluation)["dataset_revision"]
+    images = evaluate._images(
+        params, paths.inputs, evaluate._open_train(inputs), read_selection(inputs.selection)
+    )
+    assert set(images["oracle"].pixels_sha256) <= set(free["pixels_sha256"])
+    assert images["oracle"].limits_db == images["real"].limits_db
 
 
 # --- external tests
