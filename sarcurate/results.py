@@ -13,9 +13,10 @@ import pandas as pd
 from sarcurate.adapter_results import adapter_lines
 from sarcurate.errors import DataError
 from sarcurate.io import arms_table, evidence, lineage, set_quality
+from sarcurate.io.oracle import ORACLE
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
-from sarcurate.models.arm_sets import CURATED, ORACLE
+from sarcurate.models.arm_sets import CURATED
 from sarcurate.params import Params, read_params
 from sarcurate.stages import evaluate
 from sarcurate.variants import Variant, differences

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from sarcurate.errors import DataError, LeakageError
-from sarcurate.io import lineage
 from sarcurate.io.chipset import ChipSet
+from sarcurate.io.oracle import ORACLE, drawn
 from sarcurate.io.selection import Selection
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
@@ -18,7 +18,6 @@ from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import FinishedRun
 
 REAL = "real"
-ORACLE = "oracle"
 CURATED = "-curated"
 
 
@@ -127,9 +126,8 @@ def left_over(chips: ChipSet, split: Selection, test: ChipSet, per_class: int | 
             f"the split left {counts.min()} chips of class {counts.idxmin()} for the set {ORACLE}",
             fix="lower evaluate.oracle_per_class or split.target.train_per_class, or drop the arm",
         )
-    order = free["chip_id"].map(lineage.sha256_text).sort_values(kind="stable").index
-    drawn = free.loc[order].groupby("label").head(per_class or len(free))
-    return replace(chips, manifest=drawn.sort_values("chip_id", ignore_index=True))
+    ids = drawn(dict(zip(free["chip_id"], free["label"], strict=True)), per_class)
+    return replace(chips, manifest=free[free["chip_id"].isin(ids)].reset_index(drop=True))
 
 
 def training_images(

@@ -16,6 +16,7 @@ from sarcurate.execution import progress
 from sarcurate.io import arms_table, evidence, lineage
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.external import open_external
+from sarcurate.io.oracle import ORACLE
 from sarcurate.io.selection import Selection, read_selection
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.work_cache import WorkCache
@@ -23,7 +24,6 @@ from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
 from sarcurate.models.arm_sets import (
     CURATED,
-    ORACLE,
     REAL,
     ModelSpace,
     TestSet,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sarcurate.io.oracle import ORACLE
 from sarcurate.io.tracing.adapter_facts import SOURCE_TRAIN, AdapterFacts
 from sarcurate.io.tracing.ancestry import training_set
 from sarcurate.io.tracing.chip_index import FOLDER, RELATIONS, ChipIndex
@@ -61,15 +62,16 @@ class Descent:
 
 @dataclass(frozen=True)
 class Usage:
-    """What is used: the Selection's fates by chip id, and the sets that every arm adds, by its name."""
+    """Fates by chip id, the sets that every arm adds by its name, ids of the oracle's chips."""
 
     kept: Mapping[str, bool]
     arms: Mapping[str, Sequence[str]]
+    oracle: Collection[str] = ()
 
     def of(self, chip_id: str, folder: str) -> tuple[bool | None, tuple[str, ...]]:
         """Whether a chip is kept, and which arms trained on it."""
         kept = self.kept.get(chip_id)
-        names = _names_of(folder, kept)
+        names = {ORACLE} if chip_id in self.oracle else _names_of(folder, kept)
         arms = [arm for arm, added in self.arms.items() if folder == TARGET_TRAIN or names & set(added)]
         return kept, tuple(arms)
 

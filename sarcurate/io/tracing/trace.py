@@ -15,15 +15,17 @@ import pyarrow.parquet as pq
 
 from sarcurate.errors import DataError
 from sarcurate.io.manifest import MANIFEST
+from sarcurate.io.oracle import ORACLE, drawn
 from sarcurate.io.revisions.revision_files import DvcCache
 from sarcurate.io.terminal_text import printable
 from sarcurate.io.tracing.adapter_facts import read_adapter
 from sarcurate.io.tracing.ancestry import Ancestry, Node
-from sarcurate.io.tracing.chip_index import NAMED, find_chip, find_start, read_index
+from sarcurate.io.tracing.chip_index import FOLDER, NAMED, ChipIndex, find_chip, find_start, read_index
 from sarcurate.io.tracing.descent import Descendant, Descent, Usage, descent
 from sarcurate.io.tracing.stage_records import StageBook, StageRecord, read_stage_book
 
 SELECTION = "data/selection.parquet"
+LEFT_OVER = "data/chips/target"  # of a chip that no set after the split holds
 SHOWN = 20  # chips per set in a terminal
 _LEARNT_OF = (
     "every generated chip depends on all source train chips that its adapter learnt from, and on each alike: "
@@ -67,7 +69,7 @@ def trace_down(root: Path, asked: str) -> Down:
     """Everything made from a chip, scene or group; errors as :func:`find_start`."""
     index = read_index(root)
     meant, start = find_start(index, asked)
-    found = descent(index, start, read_adapter(root), _usage(root, read_stage_book(root)))
+    found = descent(index, start, read_adapter(root), _usage(root, read_stage_book(root), index))
     notes = []
     if found.learnt or found.held_back:
         part = (
@@ -133,9 +135,14 @@ def _stages(tree: Node) -> dict[str, StageRecord]:
     return {record.stage: record for node in tree.nodes() for record in node.made_by}
 
 
-def _usage(root: Path, book: StageBook) -> Usage:
-    arms = book.section("evaluate").get("arms") or []
-    return Usage(_fates(root / SELECTION), {str(arm["name"]): list(arm["add"]) for arm in arms})
+def _usage(root: Path, book: StageBook, index: ChipIndex) -> Usage:
+    evaluate = book.section("evaluate")
+    arms = {str(arm["name"]): list(arm["add"]) for arm in evaluate.get("arms") or []}
+    oracle: set[str] = set()
+    if any(ORACLE in added for added in arms.values()):
+        rows = index.rows(index.is_any(FOLDER, [LEFT_OVER]))
+        oracle = drawn({row["chip_id"]: row["label"] for row in rows}, evaluate.get("oracle_per_class"))
+    return Usage(_fates(root / SELECTION), arms, oracle)
 
 
 def _fates(path: Path) -> dict[str, bool]:

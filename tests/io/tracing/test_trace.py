@@ -267,6 +267,26 @@ def test_a_style_a_held_back_chip_and_a_test_chip(paper: Any, small: Any, tmp_pa
     assert any(note.startswith("test chips") for note in test.notes)
 
 
+def test_a_chip_that_the_split_left_over_was_trained_on_where_the_oracle_drew_it(
+    paper: Any, small: Any, tmp_path: Path
+) -> None:
+    known = small["data/real/target-train"][0]
+    free = [
+        known | {"chip_id": paper.chip_id(f"u{k}"), "file_name": f"chips/u{k}.tif", "split": "all"}
+        for k in range(4)
+    ]
+    rewrite(paper, tmp_path, "data/chips/target", [known | {"split": "all"}, *free])
+    arms = [{"name": "real-only", "add": []}, {"name": "real+oracle", "add": ["oracle"]}]
+    params = paper.PARAMS | {"evaluate": {"arms": arms, "oracle_per_class": 3}}
+    paper.write_lock(tmp_path, params)
+    drawn = sorted((row["chip_id"] for row in free), key=lineage.sha256_text)[:3]
+    for row in free:
+        (start,) = trace.trace_down(tmp_path, row["chip_id"]).found.start
+        assert start.arms == (("real+oracle",) if row["chip_id"] in drawn else ())
+    (train,) = trace.trace_down(tmp_path, known["chip_id"]).found.start
+    assert train.arms == ("real-only", "real+oracle")
+
+
 def test_descent_is_that_of_a_plain_search_in_random_families(paper: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     adapter = paper.write_adapter(tmp_path)
