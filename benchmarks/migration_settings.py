@@ -1,4 +1,4 @@
-"""What migration does to chips under other settings: gaps closed, content kept, ghosts, seconds a chip.
+"""What migration does to chips under other settings: distances, gaps closed, content, ghosts, seconds a chip.
 
 Run in a workspace whose translate has run (the repository's default after `make repro`): `make bench
 NAME=migration_settings`. Real source train chips are migrated anew under each variant and held against the
@@ -44,6 +44,8 @@ VARIANTS = (
     "start=resampled,mode=paper",
 )
 PHYSICS = "physics alone"
+# Distances of a set to the target's train chips, and the share of the source's that is gone
+WITH_INTERVAL = ("mmd_physics", "log_psd_distance", "gap_closed_mmd_physics", "gap_closed_log_psd_distance")
 TRAIN = {side: Path(f"data/real/{side}-train") for side in ("source", "target")}
 TRANSLATED = Path("data/translated/physics")
 REFERENCE = {side: Path(f"data/reference/{side}") for side in ("source", "target")}
@@ -110,10 +112,8 @@ def numbers(
         draws=200,
         seed=judge.seed,
     )["sets"]["made"]
-    told = {
-        "gap_closed_mmd_physics": quality["gap_closed_mmd_physics"],
-        "gap_closed_log_psd": quality["gap_closed_log_psd_distance"],
-        "log_psd_distance": quality["log_psd_distance"],
+    told = {f"{key}{end}": quality[f"{key}{end}"] for key in WITH_INTERVAL for end in ("", "_low", "_high")}
+    told |= {
         "median_enl": float(np.nanmedian(scored.table["enl"])),
         "median_enl_target": float(np.nanmedian(reference.train_scores["enl"])),
         "content_retention_median": float(np.nanmedian(scored.table["content_retention"])),
@@ -122,7 +122,9 @@ def numbers(
         "seconds_per_chip": seconds,
     }
     told = {key: None if value is None else round(value, 3) for key, value in told.items()}
-    print(name, *(f"{key} {value}" for key, value in told.items()), sep="  ", flush=True)
+    ranges = [f"{key} {told[key]} [{told[key + '_low']}, {told[key + '_high']}]" for key in WITH_INTERVAL]
+    rest = [f"{key} {value}" for key, value in told.items() if not key.startswith(WITH_INTERVAL)]
+    print(name, *ranges, *rest, sep="  ", flush=True)
     return told
 
 

@@ -29,7 +29,10 @@ class Variant:
 
     def command(self, name: str) -> str:
         """How to make a workspace of it again."""
-        replaced = " ".join(f"{path}={json.dumps(value)}" for path, value in self.replaced.items())
+        replaced = " ".join(
+            f"{path}={value if isinstance(value, str) else json.dumps(value)}"
+            for path, value in self.replaced.items()
+        )
         return f"make repro PARAMS=params/{self.params} NAME={name}" + (
             f' SET="{replaced}"' if replaced else ""
         )

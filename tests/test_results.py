@@ -10,6 +10,7 @@ import pytest
 from sarcurate import results
 from sarcurate.errors import DataError
 from sarcurate.io.run_files import RunFile, read_run, write_run
+from sarcurate.variants import Variant
 
 ROOT = Path(__file__).parents[1]
 LABELS = ["B-52", "B-52", "C-130", "C-130", "F-16", "F-16"]
@@ -113,6 +114,12 @@ def test_collect_keeps_every_run_and_what_differs_from_the_params_file(runs: Pat
     assert {path.name for path in folder.glob("*.parquet")} == {
         f"{arm}.seed{seed}.parquet" for arm, seed in PREDICTED
     }
+
+
+def test_a_variants_command_has_no_quotes_inside_its_quotes() -> None:
+    variant = Variant("quick.yaml", {"migrate.mode": "paper", "evaluate.seeds": 3, "migrate.patience": None})
+    expected = 'SET="migrate.mode=paper evaluate.seeds=3 migrate.patience=null"'
+    assert variant.command("two") == f"make repro PARAMS=params/quick.yaml NAME=two {expected}"
 
 
 def test_page_holds_the_numbers_worked_by_hand(runs: Path, params_folder: Path) -> None:
