@@ -20,9 +20,15 @@ from sarcurate.core.statistics import (
     wilson_interval,
 )
 from sarcurate.errors import DataError
+from sarcurate.io import lineage
 
 COLUMNS = ("test_set", "arm", "seed", "chip_id", "group_id", "label", "predicted", "confidence", "run_key")
 DISCORDANCES = (0.15, 0.25, 0.35)
+
+
+def run_seed(root_seed: int, number: int) -> int:
+    """Seed of the training run of that number; one for all arms pairs their initial weights."""
+    return lineage.seed_from(root_seed, "evaluate", number) % 2**31
 
 
 @dataclass(frozen=True)

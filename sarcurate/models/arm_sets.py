@@ -101,7 +101,7 @@ def curated(
 
 
 def left_over(chips: ChipSet, split: Selection, test: ChipSet, per_class: int | None) -> ChipSet:
-    """Real chips that the split drew for nothing: as many made chips cannot be worth more than these.
+    """Real chips that the split drew for nothing, to say what as many real chips are worth.
 
     Args:
         chips: all chips of the target sensor; split: what became of each.

@@ -131,10 +131,8 @@ def _images(
     source = (SOURCE, train[SOURCE])
     images = training_images(_space(params), train[REAL], source, like_source, made, selection)
     if any(ORACLE in arm.add for arm in params.evaluate.arms):
-        target, test = (
-            open_chipset(inputs.target, splits=("all",)),
-            open_chipset(inputs.target_test, ("test",)),
-        )
+        target = open_chipset(inputs.target, splits=("all",))
+        test = open_chipset(inputs.target_test, splits=("test",))
         chips = left_over(target, read_selection(inputs.split), test, params.evaluate.oracle_per_class)
         # Drawn into batches as added chips are, so that the arms differ in what was added alone.
         images[ORACLE] = _space(params).images(chips, images[REAL].limits_db, is_real=False)
@@ -154,7 +152,8 @@ def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
                 fix="name sets that the stage reads (see dvc.yaml)",
             )
     settings = training_settings(params)
-    largest = max(len(part.labels) for part in images.values())
+    # Of what a release holds too: an oracle would make its oversampled arms other training sets.
+    largest = max(len(part.labels) for name, part in images.items() if name != ORACLE)
     return {
         (arm.name, index): ArmRun(
             settings=settings,
@@ -164,8 +163,7 @@ def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
             repeat_to=largest if arm.oversample else None,
             classical=arm.classical,
             n_classes=len(params.dataset.classes),
-            # One seed for all arms pairs their initial weights.
-            seed=lineage.seed_from(params.dataset.root_seed, "evaluate", index) % 2**31,
+            seed=evidence.run_seed(params.dataset.root_seed, index),
         )
         for index in range(evaluate.seeds)
         for arm in evaluate.arms

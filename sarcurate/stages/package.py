@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sarcurate.errors import DataError
-from sarcurate.io import lineage
+from sarcurate.io import evidence
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.gates import Gate
 from sarcurate.io.hub import card, card_figures, release
@@ -137,10 +137,7 @@ def _training(params: Params, path: Path, scores: Mapping[str, Any]) -> Training
         )
         for arm in evaluate.arms
     )
-    # As evaluate draws them; one seed for all arms.
-    seeds = (
-        lineage.seed_from(params.dataset.root_seed, "evaluate", n) % 2**31 for n in range(evaluate.seeds)
-    )
+    seeds = (evidence.run_seed(params.dataset.root_seed, number) for number in range(evaluate.seeds))
     return Training(evaluate.model_dump(exclude=_OF_NO_RUN), tuple(seeds), arms)
 
 

@@ -342,6 +342,19 @@ def test_an_oracle_arm_adds_real_chips_that_the_split_left_over(
     assert images["oracle"].limits_db == images["real"].limits_db
 
 
+def test_an_oracle_leaves_oversampled_arms_alone(
+    tiny_evaluation: Any, tiny_params: Callable[..., Any]
+) -> None:
+    params = tiny_params({"evaluate.arms": [_arm("real-only", []), _arm("more", [], oversample=True)]})
+    inputs = tiny_evaluation.inputs
+    images = evaluate._images(params, inputs, evaluate._open_train(inputs), read_selection(inputs.selection))
+    before = evaluate._planned(params, images)["more", 0].key()
+    whole = images["real"]
+    many = replace(whole, images=np.concatenate([whole.images] * 9), labels=np.tile(whole.labels, 9))
+    assert len(many.labels) > max(len(part.labels) for part in images.values())
+    assert evaluate._planned(params, images | {"oracle": many})["more", 0].key() == before
+
+
 # --- external tests
 
 
