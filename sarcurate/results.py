@@ -13,10 +13,9 @@ import pandas as pd
 from sarcurate.adapter_results import adapter_lines
 from sarcurate.errors import DataError
 from sarcurate.io import arms_table, evidence, lineage, set_quality
-from sarcurate.io.oracle import ORACLE
+from sarcurate.io.added_sets import CURATED, MATCHED, MIGRATED, ORACLE, whole
 from sarcurate.io.run_files import RunFile, read_run, write_run
 from sarcurate.models.arm_runs import code_key
-from sarcurate.models.arm_sets import CURATED
 from sarcurate.params import Params, read_params
 from sarcurate.stages import evaluate
 from sarcurate.variants import Variant, differences
@@ -28,7 +27,7 @@ ADAPTERS = "adapters"
 # Sections that made chips of a set, beside those that hold for all.
 _MADE_BY: dict[str, set[str]] = {
     "generated": {"tune", "generate"},
-    "migrated": {"migrate"},
+    MIGRATED: {"migrate"},
     "migrated-generated": {"tune", "generate", "migrate"},
 }
 STALE = "run the variant again and collect it (see docs/results.md), or delete these run files"
@@ -91,7 +90,9 @@ def _expected(params: Params) -> dict[str, Any]:
     settings = asdict(evaluate.training_settings(params))
     arms = {arm.name: arm.model_dump(mode="json") for arm in params.evaluate.arms}
     for arm in params.evaluate.arms:
-        arms[arm.name] |= _made_by(params, [name.removesuffix(CURATED) for name in arm.add])
+        arms[arm.name] |= _made_by(params, [whole(name) for name in arm.add])
+        if any(name.endswith(MATCHED) for name in arm.add):
+            arms[arm.name] |= _made_by(params, [MIGRATED])
         # No gate touches the other arms.
         if any(name.endswith(CURATED) for name in arm.add):
             arms[arm.name] |= _curation(params)

@@ -229,6 +229,8 @@ def test_other_gates_make_the_numbers_of_the_made_sets_stale(
         ("generated", "  guidance: 2.0\n", "  guidance: 3.0\n", True),
         ("migrated", "  guidance: 2.0\n", "  guidance: 3.0\n", False),
         ("generated", "  references: 1\n", "  references: 2\n", False),
+        ("physics-matched", "  references: 1\n", "  references: 2\n", True),
+        ("physics", "  references: 1\n", "  references: 2\n", False),
     ],
 )
 def test_other_making_makes_arms_of_made_chips_stale(

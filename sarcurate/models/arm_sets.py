@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from sarcurate.errors import DataError, LeakageError
+from sarcurate.io.added_sets import CURATED, MATCHED, MIGRATED, ORACLE, content, drawn
 from sarcurate.io.chipset import ChipSet
-from sarcurate.io.oracle import ORACLE, drawn
 from sarcurate.io.selection import Selection
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
@@ -18,7 +19,6 @@ from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import FinishedRun
 
 REAL = "real"
-CURATED = "-curated"
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,21 @@ def curated(
         raise DataError(
             f"the selection has labels {odd} that dataset.classes does not name", fix="correct the verdicts"
         )
+    return replace(_part(images, kept), labels=np.array([index[name] for name in labels], dtype=np.int64))
+
+
+def matched(chips: ChipSet, images: LabelledChips, contents: Collection[str]) -> LabelledChips | None:
+    """The chips of a set that show one of ``contents``, ids of source chips; None where none does."""
+    shown = np.array([content(row) in contents for row in chips.rows()], dtype=np.bool_)
+    return _part(images, shown) if shown.any() else None
+
+
+def _part(images: LabelledChips, taken: NDArray[np.bool_]) -> LabelledChips:
     return replace(
         images,
-        images=images.images[kept],
-        labels=np.array([index[name] for name in labels], dtype=np.int64),
-        pixels_sha256=tuple(p for p, keep in zip(images.pixels_sha256, kept, strict=True) if keep),
+        images=images.images[taken],
+        labels=images.labels[taken],
+        pixels_sha256=tuple(p for p, take in zip(images.pixels_sha256, taken, strict=True) if take),
     )
 
 
@@ -140,7 +150,8 @@ def training_images(
 ) -> dict[str, LabelledChips]:
     """Images of every set that an arm can be made of: ``real``, the source sets and the made sets.
 
-    The kept chips of a made set stand as ``<set>-curated``, where it kept any.
+    The kept chips of a made set stand as ``<set>-curated``, where it kept any; the chips of a made set or
+    of the source whose content is that of a migrated chip as ``<set>-matched``, where there are any.
 
     Source chips, real or generated, are shown over their own sensor's dB range, as pooling them naively
     does; made chips claim to be the target's, so they are shown over the target's.
@@ -155,6 +166,11 @@ def training_images(
         kept = curated(space, chips, images[name], selection)
         if kept is not None:
             images[name + CURATED] = kept
+    contents = {content(row) for row in made[MIGRATED].rows()} if MIGRATED in made else set()
+    for name, chips in {source[0]: source[1], **made}.items():
+        same = matched(chips, images[name], contents)
+        if same is not None:
+            images[name + MATCHED] = same
     return images
 
 

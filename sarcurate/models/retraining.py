@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from sarcurate.core.radiometry import Radiometry, to_intensity
 from sarcurate.errors import DataError, ParamsError
 from sarcurate.io import lineage
+from sarcurate.io.added_sets import CURATED, whole
 from sarcurate.io.hub.release import ArmNote, Release, Training
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
 from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
-from sarcurate.models.arm_sets import CURATED
 from sarcurate.models.resnet import TrainingSettings
 
 TARGET = "target"  # value of the column `set` of the target's real chips
@@ -85,7 +85,7 @@ def retrain(
     settings = TrainingSettings(**training.settings)
     sets = _by_set(curated)
     real, limits = _target(sets, None, settings.image_px)
-    names = [name.removesuffix(CURATED) for name in note.add]
+    names = [whole(name) for name in note.add]
     added = [_images(sets[name], limits, settings.image_px, False) for name in names if name in sets]
     _check_count("train", len(real.labels) + sum(len(part.labels) for part in added), note.n_train, told)
     held_out = _by_set(test)

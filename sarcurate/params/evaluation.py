@@ -23,7 +23,8 @@ class Arm(Section):
 
     name: Name
     add: list[Name] = Field(
-        description="sets beside the real chips: source, a made set's folder name, that with -curated, oracle"
+        description="sets beside the real chips: source, a made set's folder name, these with -curated or "
+        "-matched, oracle"
     )
     oversample: bool = Field(description="repeat the real chips to the count of the largest added set")
     classical: bool = Field(description="gain, speckle and flip augmentation")

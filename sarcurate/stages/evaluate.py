@@ -14,16 +14,15 @@ import pandas as pd
 from sarcurate.errors import ParamsError
 from sarcurate.execution import progress
 from sarcurate.io import arms_table, evidence, lineage
+from sarcurate.io.added_sets import CURATED, MATCHED, ORACLE, whole
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.external import open_external
-from sarcurate.io.oracle import ORACLE
 from sarcurate.io.selection import Selection, read_selection
 from sarcurate.io.sensors import load_profile
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models.arm_data import LabelledChips
 from sarcurate.models.arm_runs import ArmRun, FinishedRun, finish
 from sarcurate.models.arm_sets import (
-    CURATED,
     REAL,
     ModelSpace,
     TestSet,
@@ -142,8 +141,9 @@ def _images(
 def _planned(params: Params, images: Mapping[str, LabelledChips]) -> Runs:
     """Every arm with every seed; seeds outermost, so that a killed run leaves whole comparisons."""
     evaluate = params.evaluate
-    made = {name.removesuffix(CURATED) for name in images} - {REAL, SOURCE, GENERATED, ORACLE}
+    made = {whole(name) for name in images} - {REAL, SOURCE, GENERATED, ORACLE}
     known = {SOURCE, GENERATED, ORACLE, *made, *(name + CURATED for name in made)}
+    known |= {name for name in images if name.endswith(MATCHED)}
     for arm in evaluate.arms:
         unknown = sorted(set(arm.add) - known)
         if unknown:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,18 +10,19 @@ from numpy.typing import NDArray
 
 from sarcurate.errors import DataError, LeakageError
 from sarcurate.io import evidence, lineage
+from sarcurate.io.added_sets import CURATED, MATCHED
 from sarcurate.io.chipset import ChipSet, open_chipset
 from sarcurate.io.selection import Choice, Selection, make_selection
 from sarcurate.io.work_cache import WorkCache
 from sarcurate.models import arm_data
 from sarcurate.models.arm_runs import FinishedRun
 from sarcurate.models.arm_sets import (
-    CURATED,
     REAL,
     ModelSpace,
     TestSet,
     curated,
     left_over,
+    matched,
     own_limits,
     predictions,
     training_images,
@@ -229,3 +231,41 @@ def test_an_oracle_of_too_few_chips_is_refused(tiny_sets: Any, target: ChipSet, 
     assert "evaluate.oracle_per_class" in caught.value.fix
     with pytest.raises(DataError, match="the split left 0 chips"):
         left_over(target, _split_without(target, []), target_test, None)
+
+
+# --- sets of the same contents
+
+
+def _of_contents(chips: ChipSet, contents: set[str]) -> ChipSet:
+    """A set cut to the chips of some contents."""
+    shown = [row["chip_id"] for row in chips.rows() if row["parents"][0] in contents]
+    rows = chips.manifest[chips.manifest["chip_id"].isin(shown)].reset_index(drop=True)
+    return replace(chips, manifest=rows)
+
+
+def test_matched_sets_hold_the_contents_that_were_migrated(tiny_sets: Any) -> None:
+    target, source, physics, psd = (
+        _train(tiny_sets, name) for name in ("target-train", "source-train", "physics", "psd")
+    )
+    contents = set(source.manifest["chip_id"].iloc[[0, 3, 4]])
+    made = {"physics": physics, "migrated": _of_contents(psd, contents)}
+    none = make_selection(
+        Choice(row["chip_id"], False, row["label"], "no") for chips in (physics, psd) for row in chips.rows()
+    )
+    images = training_images(SPACE, target, ("source", source), {}, made, none)
+    assert set(images) == {REAL, "source", *made, *(name + MATCHED for name in ("source", *made))}
+    for name, chips in {"source": source, "physics": physics}.items():
+        rows = list(chips.rows())
+        wanted = [row for row in rows if (row["parents"] or [row["chip_id"]])[0] in contents]
+        assert len(wanted) == 3 < len(rows)
+        assert images[name + MATCHED].pixels_sha256 == tuple(row["pixels_sha256"] for row in wanted)
+        assert [SPACE.classes[index] for index in images[name + MATCHED].labels] == [
+            row["label"] for row in wanted
+        ]
+        assert images[name + MATCHED].limits_db == images[name].limits_db
+    assert images["migrated" + MATCHED].identity() == images["migrated"].identity()
+
+
+def test_a_set_of_other_contents_has_no_matched_part(physics: ChipSet) -> None:
+    images = SPACE.images(physics, (-25.0, 10.0), is_real=False)
+    assert matched(physics, images, {"of no chip"}) is None

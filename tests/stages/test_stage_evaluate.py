@@ -161,7 +161,9 @@ def test_oversampling_and_classical_reach_the_runs(
     assert len({run.key() for run in runs.values()}) == 3
 
 
-@pytest.mark.parametrize("name", ["gan", "gan-curated", "source-curated", "real", "real-curated"])
+@pytest.mark.parametrize(
+    "name", ["gan", "gan-curated", "source-curated", "real", "real-curated", "migrated-generated-matched"]
+)
 def test_an_arm_of_an_unknown_set_is_refused(
     name: str, tiny_evaluation: Any, tiny_params: Callable[..., Any], tmp_path: Path
 ) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sarcurate.io.oracle import ORACLE
+from sarcurate.io.added_sets import CURATED, MATCHED, ORACLE, content
 from sarcurate.io.tracing.adapter_facts import SOURCE_TRAIN, AdapterFacts
 from sarcurate.io.tracing.ancestry import training_set
 from sarcurate.io.tracing.chip_index import FOLDER, RELATIONS, ChipIndex
 
 TARGET_TRAIN, GENERATED = "data/real/target-train", "data/generated"
-CURATED = "-curated"
 # How a chip comes from another one; learnt and held back go through the adapter, to all generated chips.
 LEARNT, HELD_BACK = "learnt", "held back"
 
@@ -62,28 +61,34 @@ class Descent:
 
 @dataclass(frozen=True)
 class Usage:
-    """Fates by chip id, the sets that every arm adds by its name, ids of the oracle's chips."""
+    """Fates by chip id, the sets that every arm adds by its name, ids of the oracle's chips.
+
+    ``contents`` are ids of the source chips that were migrated, where some arm adds a matched set.
+    """
 
     kept: Mapping[str, bool]
     arms: Mapping[str, Sequence[str]]
     oracle: Collection[str] = ()
+    contents: Collection[str] = ()
 
-    def of(self, chip_id: str, folder: str) -> tuple[bool | None, tuple[str, ...]]:
+    def of(self, row: Mapping[str, Any]) -> tuple[bool | None, tuple[str, ...]]:
         """Whether a chip is kept, and which arms trained on it."""
+        chip_id, folder = str(row["chip_id"]), str(row[FOLDER])
         kept = self.kept.get(chip_id)
-        names = {ORACLE} if chip_id in self.oracle else _names_of(folder, kept)
+        name = ORACLE if chip_id in self.oracle else _set_of(folder)
+        ends = ["", *([CURATED] if kept else []), *([MATCHED] if content(row) in self.contents else [])]
+        names = {name + end for end in ends} if name else set[str]()
         arms = [arm for arm, added in self.arms.items() if folder == TARGET_TRAIN or names & set(added)]
         return kept, tuple(arms)
 
 
-def _names_of(folder: str, kept: bool | None) -> set[str]:
-    """Names under which arms may add a chip of a folder."""
+def _set_of(folder: str) -> str | None:
+    """Name under which arms may add the chips of a folder."""
     if folder == SOURCE_TRAIN:
-        return {"source"}
+        return "source"
     if not folder.startswith("data/") or folder.startswith(("data/real/", "data/chips/")):
-        return set()
-    name = folder.rpartition("/")[2]
-    return {name, name + CURATED} if kept else {name}
+        return None
+    return folder.rpartition("/")[2]
 
 
 def descent(
@@ -138,9 +143,9 @@ def _drawn_by(index: ChipIndex, sha256: str, relation: str) -> dict[str, _Child]
 def _descendant(
     row: Mapping[str, Any], relation: str, through: tuple[str, ...], steps: int, usage: Usage
 ) -> Descendant:
-    chip_id, folder = str(row["chip_id"]), str(row[FOLDER])
-    kept, arms = usage.of(chip_id, folder)
-    return Descendant(chip_id, folder, str(row["label"]), relation, through, steps, kept, arms)
+    kept, arms = usage.of(row)
+    chip_id, folder, label = (str(row[column]) for column in ("chip_id", FOLDER, "label"))
+    return Descendant(chip_id, folder, label, relation, through, steps, kept, arms)
 
 
 def _has_generated(index: ChipIndex) -> bool:

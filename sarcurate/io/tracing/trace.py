@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from sarcurate.errors import DataError
+from sarcurate.io.added_sets import MATCHED, MIGRATED, ORACLE, content, drawn
 from sarcurate.io.manifest import MANIFEST
-from sarcurate.io.oracle import ORACLE, drawn
 from sarcurate.io.revisions.revision_files import DvcCache
 from sarcurate.io.terminal_text import printable
 from sarcurate.io.tracing.adapter_facts import read_adapter
@@ -138,11 +138,15 @@ def _stages(tree: Node) -> dict[str, StageRecord]:
 def _usage(root: Path, book: StageBook, index: ChipIndex) -> Usage:
     evaluate = book.section("evaluate")
     arms = {str(arm["name"]): list(arm["add"]) for arm in evaluate.get("arms") or []}
+    added = {name for names in arms.values() for name in names}
     oracle: set[str] = set()
-    if any(ORACLE in added for added in arms.values()):
+    if ORACLE in added:
         rows = index.rows(index.is_any(FOLDER, [LEFT_OVER]))
         oracle = drawn({row["chip_id"]: row["label"] for row in rows}, evaluate.get("oracle_per_class"))
-    return Usage(_fates(root / SELECTION), arms, oracle)
+    contents: set[str] = set()
+    if any(name.endswith(MATCHED) for name in added):
+        contents = {content(row) for row in index.rows(index.is_any(FOLDER, [f"data/{MIGRATED}"]))}
+    return Usage(_fates(root / SELECTION), arms, oracle, contents)
 
 
 def _fates(path: Path) -> dict[str, bool]:

@@ -287,6 +287,24 @@ def test_a_chip_that_the_split_left_over_was_trained_on_where_the_oracle_drew_it
     assert train.arms == ("real-only", "real+oracle")
 
 
+def test_chips_of_migrated_contents_were_trained_on_by_the_arms_of_matched_sets(
+    paper: Any, small: Any, tmp_path: Path
+) -> None:
+    sets = ("source", "physics", "migrated")
+    arms = [{"name": name, "add": [f"{name}-matched"]} for name in sets]
+    paper.write_lock(tmp_path, paper.PARAMS | {"evaluate": {"arms": arms}})
+    (m1,) = (row for row in small["data/migrated"] if row["chip_id"] == paper.chip_id("m1"))
+    (content,) = m1["parents"]
+    found = trace.trace_down(tmp_path, "scene-a").found
+    assert {chip.chip_id: chip.arms for chip in found.start} == {
+        chip.chip_id: (("source",) if chip.chip_id == content else ()) for chip in found.start
+    }
+    assert content in {chip.chip_id for chip in found.start}
+    matched = {chip.chip_id: chip.arms for chip in found.made if chip.arms}
+    (physics,) = (row["chip_id"] for row in small["data/translated/physics"] if content in row["parents"])
+    assert matched == {physics: ("physics",), m1["chip_id"]: ("migrated",)}
+
+
 def test_descent_is_that_of_a_plain_search_in_random_families(paper: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     adapter = paper.write_adapter(tmp_path)
