@@ -1,4 +1,4 @@
-"""Shared by the tests of boxes and chips: scenes over arrays."""
+"""Shared: scenes over arrays, and everything known of the tiny workspace's chips."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import pytest
 
 from sarcurate.core.radiometry import Radiometry
 from sarcurate.core.tie_grid import TieGrid
+from sarcurate.io.collection import Collection, Layout, collect
+from sarcurate.io.gates import Gate
 from sarcurate.io.scenes.scene import Facts, Geometry, Scene, Window
 
 
@@ -57,3 +59,10 @@ def positions() -> dict[str, TieGrid]:
         "latitude_deg": TieGrid(nodes, np.zeros(1), np.array([[50.0], [49.9]])),
         "longitude_deg": TieGrid(np.zeros(1), nodes, np.array([[8.0, 8.2]])),
     }
+
+
+@pytest.fixture(scope="module")
+def collection(tiny_workspace: Path, tiny_params: Callable[..., Any]) -> Collection:
+    params = tiny_params()
+    gates = [Gate(**gate.model_dump()) for gate in params.curate.gates]
+    return collect(Layout(tiny_workspace / "data"), gates, params.dataset.classes)

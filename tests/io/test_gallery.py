@@ -10,7 +10,6 @@ import math
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,9 +19,8 @@ import pandas as pd
 import pytest
 
 from sarcurate.errors import DataError
-from sarcurate.io.collection import Collection, Layout, collect
+from sarcurate.io.collection import Collection
 from sarcurate.io.gallery import Written, write_gallery
-from sarcurate.io.gates import Gate
 from sarcurate.io.verdict_log import Ruled, extended
 from sarcurate.io.verdicts import Ruling, Verdicts
 
@@ -31,12 +29,6 @@ NOTHING = Verdicts(())
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 OTHERS = ("<!--<script>", '" onmouseover="alert(2)', "=cmd|' /C calc'!A0", "{{ 7 * 7 }}", "\u2028é漢")
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
-
-
-@pytest.fixture(scope="module")
-def collection(tiny_workspace: Path, tiny_params: Callable[..., Any]) -> Collection:
-    gates = [Gate(**gate.model_dump()) for gate in tiny_params().curate.gates]
-    return collect(Layout(tiny_workspace / "data"), gates, CLASSES)
 
 
 @pytest.fixture(scope="module")
