@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -159,11 +159,29 @@ def _section(folder: Path, params_folder: Path, workspaces: Path | None) -> str:
             "",
             arms_table.detectable(evidence.detectable_differences(n_test)),
             "",
+            *_as_many_lines(params, runs, arms),
             *_quality_lines(folder, params),
             f"Again: `{variant.command(folder.name)}`",
             "",
         ]
     )
+
+
+def _as_many_lines(params: Params, runs: list[RunFile], arms: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Arms of exactly as many chips as the one of migrated chips, held against that one."""
+    base = next(
+        (arm.name for arm in params.evaluate.arms if arm.add == [MIGRATED] and arm.name in arms), None
+    )
+    alike = [
+        name for name in arms if base and arms[name]["n_train"] == arms[base]["n_train"] and name != base
+    ]
+    if base is None or not alike:
+        return []
+    some = [run for run in runs if run.facts["arm"] in (base, *alike)]
+    found = _arms(params, some, first=base)
+    told = "; ".join(f"`{name}` {arms_table.difference(found[name])}" for name in alike)
+    level = round(100 * params.evaluate.interval_level)
+    return [f"Arms of as many chips, in points over `{base}` ({level} % intervals): {told}.", ""]
 
 
 def _quality_lines(folder: Path, params: Params) -> list[str]:
@@ -240,8 +258,9 @@ def _name(run: RunFile) -> str:
     return f"{run.facts['arm']} seed {run.facts['seed']}"
 
 
-def _arms(params: Params, runs: list[RunFile]) -> dict[str, dict[str, Any]]:
-    order = {arm.name: position for position, arm in enumerate(params.evaluate.arms)}
+def _arms(params: Params, runs: list[RunFile], first: str | None = None) -> dict[str, dict[str, Any]]:
+    """Scores of every arm; the baseline is ``first``, or the first arm of the params."""
+    order = {arm.name: position for position, arm in enumerate(params.evaluate.arms)} | {first: -1}
     runs = sorted(runs, key=lambda run: (order[run.facts["arm"]], run.facts["seed"]))
     table = pd.concat([run.predictions.assign(arm=run.facts["arm"], seed=run.facts["seed"]) for run in runs])
     seed = lineage.seed_from(params.dataset.root_seed, "bootstrap")

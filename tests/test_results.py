@@ -169,14 +169,16 @@ def curated_runs(workspace: Path, params_folder: Path, tmp_path: Path) -> Path:
     return _runs_with_second_arm(CURATED_ARM, workspace, params_folder, tmp_path)
 
 
-def _runs_with_second_arm(arms_text: str, workspace: Path, params_folder: Path, tmp_path: Path) -> Path:
+def _runs_with_second_arm(
+    arms_text: str, workspace: Path, params_folder: Path, tmp_path: Path, n_train: int = 7
+) -> Path:
     """As ``runs``, where the second arm is another, named ``kept``."""
     for path in (workspace / "params.yaml", params_folder / "quick.yaml"):
         head, _, rest = path.read_text().partition("arms:\n")
         path.write_text(head + arms_text + rest[rest.index("  oracle_per_class:") :])
     table = pd.read_parquet(workspace / "metrics/predictions.parquet")
     table.replace({"arm": {"real+source": "kept"}}).to_parquet(workspace / "metrics/predictions.parquet")
-    arms = {"real-only": {"n_train": 6}, "kept": {"n_train": 7}}
+    arms = {"real-only": {"n_train": 6}, "kept": {"n_train": n_train}}
     numbers = {"dataset_revision": "abc", "arms": arms}
     (workspace / "metrics/evaluation.json").write_text(json.dumps(numbers))
     results.collect(workspace, params_folder / "quick.yaml", tmp_path / "results" / "runs")
@@ -246,6 +248,18 @@ def test_other_making_makes_arms_of_made_chips_stale(
         return
     with pytest.raises(DataError, match="run kept seed 0 is stale: its arm is not today's"):
         results.assemble(runs, params_folder, workspaces=None)
+
+
+@pytest.mark.parametrize(("n_train", "told"), [(6, True), (7, False)])
+def test_arms_of_as_many_chips_are_held_against_the_migrated_one(
+    n_train: int, told: bool, workspace: Path, params_folder: Path, tmp_path: Path
+) -> None:
+    arms_text = CURATED_ARM.replace("psd-curated", "migrated")
+    runs = _runs_with_second_arm(arms_text, workspace, params_folder, tmp_path, n_train)
+    page = results.assemble(runs, params_folder, workspaces=None)
+    # 3 and 4 of 6 right, against 6 and 5
+    line = "Arms of as many chips, in points over `kept` (95 % intervals): `real-only` -33.3 ("
+    assert (line in page) is told
 
 
 def test_other_migration_makes_the_numbers_of_migrated_sets_stale(

@@ -52,13 +52,21 @@ def _row(name: str, numbers: Mapping[str, Any]) -> list[str]:
     ]
     if "p_value_holm" not in numbers:
         return [*row, "baseline", "", ""]
-    difference = f"{100 * numbers['accuracy_minus_baseline']:+.1f}"
     return [
         *row,
-        difference,
+        _points(numbers),
         _range(numbers, "accuracy_minus_baseline", sign="+"),
         _p(numbers["p_value_holm"]),
     ]
+
+
+def difference(numbers: Mapping[str, Any]) -> str:
+    """An arm's points over the baseline with their interval."""
+    return f"{_points(numbers)} ({_range(numbers, 'accuracy_minus_baseline', sign='+')})"
+
+
+def _points(numbers: Mapping[str, Any]) -> str:
+    return f"{100 * numbers['accuracy_minus_baseline']:+.1f}"
 
 
 def _percent(value: float) -> str:
